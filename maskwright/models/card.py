@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Family", "HashOrigin", "ModelCard", "Postprocess", "Preprocess", "Recipe", "Url", "Weights", "WheelFile"]
+__all__ = ["Family", "Hash", "HashOrigin", "ModelCard", "Postprocess", "Preprocess", "Recipe", "Url", "Weights", "WheelFile"]
 
 Family = Literal["saliency", "parts", "matting"]
 HashOrigin = Literal["official", "mirror", "none"]
@@ -36,6 +36,21 @@ class WheelFile:
 
 
 @dataclass(frozen=True)
+class Hash:
+    """A digest somebody stated for a file.
+
+    Attributes:
+        algorithm: `sha256`, or `md5` where the publisher states nothing better.
+        digest: Lower-case hex.
+        origin: `official` (the publisher's own page or program states it) or `mirror` (seen elsewhere).
+    """
+
+    algorithm: Literal["sha256", "md5"]
+    digest: str
+    origin: HashOrigin
+
+
+@dataclass(frozen=True)
 class Weights:
     """One weights file: where it comes from and how it is known again.
 
@@ -44,10 +59,7 @@ class Weights:
         runtime: Which kind of engine reads it.
         sources: Where it can be fetched, in the order to try. Empty: the user brings the file.
         size: Bytes, where published.
-        sha256: Lower-case hex digest, where published.
-        md5: Lower-case hex digest, used only where no sha256 is published.
-        hash_origin: `official` (the publisher's own page or program holds the hash), `mirror` (seen elsewhere),
-            `none` (nobody published one).
+        hashes: What is known of its content. Empty: nobody published a hash.
         network: The name `maskwright.networks.build_network` knows, for torch weights.
         other_names: Names under which other programs store the same file.
     """
@@ -56,11 +68,15 @@ class Weights:
     runtime: Runtime = "onnx"
     sources: tuple[Url | WheelFile, ...] = ()
     size: int | None = None
-    sha256: str | None = None
-    md5: str | None = None
-    hash_origin: HashOrigin = "none"
+    hashes: tuple[Hash, ...] = ()
     network: str | None = None
     other_names: tuple[str, ...] = ()
+
+    @property
+    def hash_origin(self) -> HashOrigin:
+        """The strongest origin among the hashes; `none` where there is none."""
+        origins = {known.origin for known in self.hashes}
+        return "official" if "official" in origins else "mirror" if origins else "none"
 
 
 @dataclass(frozen=True)
