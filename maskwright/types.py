@@ -28,6 +28,7 @@ __all__ = [
     "check_image",
     "check_mask",
     "check_same_size",
+    "to_8_bit",
 ]
 
 AnyArray: TypeAlias = NDArray[Any]
@@ -136,6 +137,17 @@ def check_same_size(a: AnyArray, b: AnyArray, names: tuple[str, str]) -> None:
         raise ShapeError(
             f"{names[1]} size", expected=f"that of {names[0]}, {a.shape[:2]}", got=str(b.shape[:2]), hint="resize one"
         )
+
+
+def to_8_bit(values: AnyArray) -> AnyArray:
+    """The same picture in 8 bits; an 8-bit one as it is.
+
+    Args:
+        values: Any shape, uint8 or uint16.
+    """
+    if values.dtype == np.uint8:
+        return values
+    return np.round(values / np.float32(257)).astype(np.uint8)
 
 
 def _check_unit(values: AnyArray, name: str) -> AnyArray:

@@ -10,7 +10,7 @@ __all__ = ["Family", "Hash", "HashOrigin", "ModelCard", "Postprocess", "Preproce
 Family = Literal["saliency", "parts", "matting"]
 HashOrigin = Literal["official", "mirror", "none"]
 Runtime = Literal["onnx", "torch", "tflite"]
-Kernel = Literal["lanczos", "bilinear", "bilinear-antialias", "area"]
+Kernel = Literal["bilinear", "bilinear-antialias", "lanczos", "area"]
 Fit = Literal["stretch", "letterbox", "shorter-side"]
 Activation = Literal["none", "sigmoid", "softmax"]
 
@@ -45,7 +45,7 @@ class Hash:
         origin: `official` (the publisher's own page or program states it) or `mirror` (seen elsewhere).
     """
 
-    algorithm: Literal["sha256", "md5"]
+    algorithm: Literal["sha256", "sha384", "md5"]
     digest: str
     origin: HashOrigin
 

@@ -1,0 +1,149 @@
+"""rembg's `remove` and `new_session`: same signatures, same numbers, no other dependency.
+
+    from maskwright.compat.rembg import new_session, remove
+
+Three things differ, on purpose. The default model is `u2netp`, because rembg's own (`bria-rmbg`) may not be used
+commercially. Options that rembg would ignore are refused. Weights are checked by hash every time they are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar, cast
+
+import numpy as np
+from PIL import Image
+
+from ..errors import OptionError, ShapeError
+from ..imageio import load_image
+from ..pipeline import CutoutOptions, cut_with
+from ..segmenters import Segmenter, open_segmenter
+from ..types import AnyArray
+
+__all__ = ["Session", "new_session", "remove"]
+
+Data = TypeVar("Data", bytes, Image.Image, AnyArray)
+
+_DEVICES = {
+    "CPUExecutionProvider": "cpu",
+    "CUDAExecutionProvider": "cuda",
+    "TensorrtExecutionProvider": "tensorrt",
+    "ROCMExecutionProvider": "rocm",
+    "MIGraphXExecutionProvider": "rocm",
+    "OpenVINOExecutionProvider": "openvino",
+    "CoreMLExecutionProvider": "coreml",
+    "DmlExecutionProvider": "directml",
+}
+
+
+class Session:
+    """A model held open, as rembg's sessions are.
+
+    Attributes:
+        model_name: The name it was opened by.
+        segmenter: The segmenter behind it.
+    """
+
+    def __init__(self, model_name: str, segmenter: Segmenter) -> None:
+        self.model_name = model_name
+        self.segmenter = segmenter
+
+    def predict(self, img: Image.Image) -> list[Image.Image]:
+        """The masks of a picture, 8-bit gray, as rembg's sessions give them."""
+        result = self.segmenter(img)
+        found = list(result.masks.values()) or [result.mask]
+        return [Image.fromarray(np.round(mask * 255).astype(np.uint8)) for mask in found]
+
+
+def new_session(
+    model_name: str = "u2netp",
+    *,
+    providers: Sequence[str] | None = None,
+    model_path: str | None = None,
+) -> Session:
+    """A model held open.
+
+    Args:
+        model_name: A name of the catalog.
+        providers: ONNX Runtime's names; the first one is the device that is tried.
+        model_path: Your own weights, for the `_custom` models.
+
+    Raises:
+        OptionError: An unknown provider.
+        UnknownModel: No such model.
+    """
+    device = "auto"
+    if providers:
+        if providers[0] not in _DEVICES:
+            raise OptionError("provider", expected=f"one of {', '.join(_DEVICES)}", got=repr(providers[0]))
+        device = _DEVICES[providers[0]]
+    return Session(model_name, open_segmenter(model_name, weights=model_path, device=device, compat=True))
+
+
+def remove(
+    data: Data,
+    alpha_matting: bool = False,
+    alpha_matting_foreground_threshold: int = 240,
+    alpha_matting_background_threshold: int = 10,
+    alpha_matting_erode_size: int = 10,
+    session: Session | None = None,
+    only_mask: bool = False,
+    post_process_mask: bool = False,
+    decontaminate: bool = False,
+    vitmatte: bool = False,
+    vitmatte_model: str | None = None,
+    bgcolor: tuple[int, int, int, int] | None = None,
+    force_return_bytes: bool = False,
+    *,
+    putalpha: bool = False,
+) -> Data | bytes:
+    """The picture without its background, of the type that came in: PNG bytes, a PIL image, or an array.
+
+    Args:
+        data: Bytes of a picture file, a PIL image, or an array (uint8).
+        alpha_matting: Find the opacity of edges by closed-form matting.
+        alpha_matting_foreground_threshold: 0 to 255; above it the mask is sure foreground.
+        alpha_matting_background_threshold: 1 to 255; below it the mask is sure background.
+        alpha_matting_erode_size: Pixels by which both sure zones are eroded.
+        session: From `new_session`; None opens `u2netp`.
+        only_mask: Give the mask instead of the cut-out.
+        post_process_mask: Clean the mask: opening, blur, hard edge.
+        decontaminate: Give edges the subject's own colours.
+        vitmatte: Not here.
+        vitmatte_model: Not here.
+        bgcolor: (R, G, B, A) put under the cut-out.
+        force_return_bytes: Give PNG bytes whatever came in.
+        putalpha: Keep the picture's colours everywhere and set its alpha only.
+
+    Raises:
+        OptionError: ViTMatte was asked for, or thresholds contradict each other.
+        ShapeError: `data` is of another type.
+    """
+    if vitmatte or vitmatte_model is not None:
+        raise OptionError("vitmatte is not in this version", hint="the nearest way is alpha_matting=True")
+    if not isinstance(data, (bytes, Image.Image, np.ndarray)):
+        raise ShapeError("data", expected="bytes, a PIL image or an array", got=type(data).__name__)
+    session = session or new_session()
+    options = CutoutOptions(
+        alpha_matting=alpha_matting,
+        alpha_matting_foreground_threshold=alpha_matting_foreground_threshold,
+        alpha_matting_background_threshold=alpha_matting_background_threshold,
+        alpha_matting_erode_size=alpha_matting_erode_size,
+        only_mask=only_mask,
+        post_process_mask=post_process_mask,
+        decontaminate=decontaminate,
+        bgcolor=None if bgcolor is None else cast("tuple[int, int, int, int]", tuple(bgcolor)),
+        keep_hidden=True,
+        compat=True,
+    )
+    loaded = load_image(data)
+    cutout = cut_with(session.segmenter, loaded, options)
+    if putalpha and not only_mask and not alpha_matting:
+        picture = Image.fromarray(np.dstack([loaded.image, np.round(cutout.mask * 255).astype(np.uint8)]))
+    else:
+        picture = cutout.to_pil()
+    if isinstance(data, bytes) or force_return_bytes:
+        from ..png import encode_png
+
+        return encode_png(np.asarray(picture))
+    return cast("Data", picture if isinstance(data, Image.Image) else np.asarray(picture))

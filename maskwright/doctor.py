@@ -1,0 +1,78 @@
+"""What is installed on this machine and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata, util
+
+from . import __version__
+from .errors import EngineUnavailable
+from .models import Store, catalog
+
+__all__ = ["examine"]
+
+_EXTRAS = {"cpu or gpu": "onnxruntime", "heif": "pillow_heif"}
+_SETTINGS = (
+    "MASKWRIGHT_HOME",
+    "MASKWRIGHT_MIRROR",
+    "MASKWRIGHT_OFFLINE",
+    "MASKWRIGHT_MAX_PIXELS",
+    "MASKWRIGHT_THREADS",
+    "U2NET_HOME",
+    "REMBG_HOME",
+    "OMP_NUM_THREADS",
+)
+
+
+def examine(store: Store) -> dict[str, dict[str, str]]:
+    """A report in sections, ready to print.
+
+    Args:
+        store: Whose folders to look through.
+    """
+    return {
+        "maskwright": {
+            "version": __version__,
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "processors": str(os.cpu_count()),
+        },
+        "engines": _engines(),
+        "extras": {extra: "installed" if util.find_spec(module) else "missing" for extra, module in _EXTRAS.items()},
+        "libraries": {name: _version(name) for name in ("numpy", "pillow", "scipy", "click", "filelock")},
+        "store": {"home": str(store.home), "looked through": ", ".join(map(str, store.folders()))},
+        "weights": _weights(store),
+        "environment": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
+    }
+
+
+def _engines() -> dict[str, str]:
+    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name) != "missing"]
+    report = {name: _version(name) for name in installed}
+    if len(installed) > 1:
+        report["warning"] = "both builds of ONNX Runtime are installed and hide each other: uninstall one"
+    try:
+        from .engines.onnx import available_devices
+
+        report["devices"] = ", ".join(available_devices())
+    except EngineUnavailable as error:
+        report["onnxruntime"] = str(error)
+    return report
+
+
+def _weights(store: Store) -> dict[str, str]:
+    found = {}
+    for card in catalog():
+        for weights in card.weights:
+            path = store.find(weights)
+            if path is not None:
+                found[f"{card.name} ({weights.file})"] = str(path)
+    return found or {"none": "maskwright models fetch u2netp"}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,60 @@
+"""Engines run networks. `open_engine` keeps the ones that were opened last, so that a second call is warm."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+from ..errors import EngineUnavailable
+from .base import Engine
+from .fake import FakeEngine
+
+__all__ = ["Engine", "FakeEngine", "open_engine", "release_engines"]
+
+_BOUND = 4  # engines kept open; each holds its weights in memory
+_RUNTIMES = ("onnx",)
+
+_kept: OrderedDict[tuple[object, ...], Engine] = OrderedDict()
+_lock = Lock()
+
+
+def open_engine(path: Path, runtime: str = "onnx", *, device: str = "auto", threads: int | None = None) -> Engine:
+    """An engine for this file, shared with every caller that asks for the same.
+
+    Args:
+        path: The weights file.
+        runtime: Which kind of file it is: `onnx`.
+        device: As `OnnxEngine` says.
+        threads: Threads for one run; None: from the environment, else the runtime's choice.
+
+    Raises:
+        EngineUnavailable: No runtime for such files, or the device is not here.
+        EngineFailed: The file is not a network that the runtime can load.
+    """
+    if runtime not in _RUNTIMES:
+        raise EngineUnavailable(
+            f"runtime of {path.name}",
+            expected=f"one of {', '.join(_RUNTIMES)}",
+            got=repr(runtime),
+            hint="use the model's ONNX file",
+        )
+    stat = path.stat()
+    key = (path, stat.st_size, stat.st_mtime_ns, device, threads, os.environ.get("MASKWRIGHT_THREADS"))
+    with _lock:
+        engine = _kept.get(key)
+        if engine is None:
+            from .onnx import OnnxEngine
+
+            engine = _kept[key] = OnnxEngine(path, device, threads)
+            if len(_kept) > _BOUND:
+                _kept.popitem(last=False)  # not closed: someone may still compute with it; memory goes with them
+        _kept.move_to_end(key)
+        return engine
+
+
+def release_engines() -> None:
+    """Forget every engine kept open; memory is given back when nobody computes with them any more."""
+    with _lock:
+        _kept.clear()

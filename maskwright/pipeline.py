@@ -1,0 +1,325 @@
+"""The one recipe that every door uses: picture in, mask, edge work, cut-out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import EmptyTrimap, OptionError
+from .imageio import Cutout, ImageSource, LoadedImage, load_image
+from .refine import compose, masks
+from .segmenters import Segmenter, open_segmenter
+from .types import AnyArray, FloatArray, SegmentResult, to_8_bit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["CutoutOptions", "cut_with", "cutout", "segment", "shape_mask"]
+
+_logger = logging.getLogger(__name__)
+
+_THRESHOLD = {"foreground": 240, "background": 10, "erode": 10}  # rembg's command line
+
+
+@dataclass(frozen=True)
+class CutoutOptions:
+    """How a cut-out is made. The names are the command line's long flags, with hyphens.
+
+    Attributes:
+        alpha_matting: Find the exact opacity of edges, and the subject's own colours there.
+        alpha_matting_foreground_threshold: 0 to 255; above it the mask is sure foreground. None: 240.
+        alpha_matting_background_threshold: 1 to 255; below it the mask is sure background. None: 10.
+        alpha_matting_erode_size: Pixels by which both sure zones are eroded. None: 10.
+        decontaminate: Give edges the subject's own colours without changing their opacity.
+        post_process_mask: Clean the mask as rembg does: opening, blur, and a hard edge.
+        only_mask: Save the mask as a gray picture instead of the cut-out.
+        threshold: 0 to 1; the mask becomes hard: 1 at this value and above, 0 below. None: the mask stays soft.
+        bgcolor: (R, G, B, A), 0 to 255 each, put under the cut-out. None: it stays transparent.
+        depth: Bits per channel of the result, 8 or 16; 16 is saved as PNG.
+        keep_hidden: Keep the picture's colours where alpha is 0; without it, nothing of the background is saved.
+        keep_gps: Keep the place a photo was taken at in its EXIF data.
+        compat: Give the original program's numbers instead of the correct ones.
+        grow: Pixels by which the mask grows; negative shrinks it.
+        feather: Pixels over which the mask's edge is softened.
+        fill_holes: Square pixels; holes up to this area are filled.
+        min_area: Square pixels; islands smaller than this are removed.
+        keep_largest: Keep only the largest island.
+        invert: Select the background instead.
+        smooth: Pixels; bumps of the outline smaller than this are flattened.
+
+    Raises:
+        OptionError: A value outside its range, or two options that contradict each other.
+    """
+
+    alpha_matting: bool = False
+    alpha_matting_foreground_threshold: int | None = None
+    alpha_matting_background_threshold: int | None = None
+    alpha_matting_erode_size: int | None = None
+    decontaminate: bool = False
+    post_process_mask: bool = False
+    only_mask: bool = False
+    threshold: float | None = None
+    bgcolor: tuple[int, int, int, int] | None = None
+    depth: int = 8
+    keep_hidden: bool = False
+    keep_gps: bool = False
+    compat: bool = False
+    grow: float = 0
+    feather: float = 0
+    fill_holes: int = 0
+    min_area: int = 0
+    keep_largest: bool = False
+    invert: bool = False
+    smooth: float = 0
+
+    def __post_init__(self) -> None:
+        if self.depth not in (8, 16):
+            raise OptionError("depth", expected="8 or 16", got=repr(self.depth), hint="16 is saved as PNG")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise OptionError("threshold", expected="from 0 to 1", got=repr(self.threshold), hint="0.5 is the middle")
+        for name in ("feather", "fill_holes", "min_area", "smooth"):
+            if not getattr(self, name) >= 0:
+                raise OptionError(name, expected="0 or more", got=repr(getattr(self, name)), hint="0 leaves it out")
+        self._check_bgcolor()
+        self._check_matting()
+
+    def _check_bgcolor(self) -> None:
+        color = self.bgcolor
+        if color is not None and (len(color) != 4 or not all(0 <= value <= 255 for value in color)):
+            raise OptionError(
+                "bgcolor", expected="four numbers from 0 to 255", got=repr(color), hint="white is 255 255 255 255"
+            )
+
+    def _check_matting(self) -> None:
+        foreground, background, size = self.trimap_numbers
+        if not (0 < background < foreground <= 255):
+            raise OptionError(
+                "alpha matting thresholds",
+                expected="0 < background < foreground <= 255",
+                got=f"background {background}, foreground {foreground}",
+                hint="the usual ones are 10 and 240",
+            )
+        if size < 0:
+            raise OptionError("alpha_matting_erode_size", expected="0 or more", got=str(size), hint="usual is 10")
+
+    @property
+    def trimap_numbers(self) -> tuple[int, int, int]:
+        """Foreground threshold, background threshold (8-bit units) and erosion (pixels) in force."""
+        values = (
+            self.alpha_matting_foreground_threshold,
+            self.alpha_matting_background_threshold,
+            self.alpha_matting_erode_size,
+        )
+        foreground, background, size = (
+            default if value is None else value for value, default in zip(values, _THRESHOLD.values(), strict=True)
+        )
+        return foreground, background, size
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all options."""
+        return tuple(field.name for field in fields(cls))
+
+
+def cutout(
+    image: ImageSource,
+    *,
+    model: str | Segmenter = "u2netp",
+    options: CutoutOptions | None = None,
+    device: str = "auto",
+) -> Cutout:
+    """The picture without its background.
+
+    Args:
+        image: A path, bytes, a PIL image, or an array (uint8, uint16 or float in [0, 1]; (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4)).
+        model: A name of the catalog, or a segmenter that is held open.
+        options: How to cut; None: the defaults.
+        device: Where the network runs, when `model` is a name.
+
+    Raises:
+        InputError, MediaError: It is not a picture, or an option is wrong.
+        ModelError, EngineError: No weights, or no runtime.
+    """
+    options = options or CutoutOptions()
+    loaded = load_image(image, keep_gps=options.keep_gps)
+    if isinstance(model, Segmenter):
+        return cut_with(model, loaded, options)
+    with open_segmenter(model, device=device, compat=options.compat) as segmenter:
+        return cut_with(segmenter, loaded, options)
+
+
+def segment(
+    image: ImageSource,
+    *,
+    model: str | Segmenter = "u2netp",
+    device: str = "auto",
+    compat: bool = False,
+) -> SegmentResult:
+    """What is selected in the picture.
+
+    Args:
+        image: As for `cutout`.
+        model: A name of the catalog, or a segmenter that is held open.
+        device: Where the network runs, when `model` is a name.
+        compat: Give the original program's numbers.
+
+    Raises:
+        InputError, MediaError: It is not a picture.
+        ModelError, EngineError: No weights, or no runtime.
+    """
+    if isinstance(model, Segmenter):
+        return model(image)
+    with open_segmenter(model, device=device, compat=compat) as segmenter:
+        return segmenter(image)
+
+
+def cut_with(segmenter: Segmenter, loaded: LoadedImage, options: CutoutOptions) -> Cutout:
+    """The cut-out of a loaded picture by a segmenter that is held open.
+
+    Raises:
+        OptionError: `options.compat` is not the segmenter's.
+        EngineFailed: The network stopped.
+    """
+    if options.compat != segmenter.compat:
+        raise OptionError(
+            "compat",
+            expected=f"that of the segmenter ({segmenter.compat})",
+            got=repr(options.compat),
+            hint="open the segmenter with the same compat",
+        )
+    result = segmenter(loaded)
+    if options.compat:
+        return _cut_as_original(loaded, result, options)
+    return _cut(loaded, result, options)
+
+
+def shape_mask(mask: FloatArray, options: CutoutOptions) -> FloatArray:
+    """The mask after the options' mask work, in this order: threshold, clean-up, islands, size, edge, inversion.
+
+    Args:
+        mask: (H, W) float32 in [0, 1].
+        options: Which steps to take.
+    """
+    steps = (
+        (options.threshold is not None, lambda m: masks.threshold(m, options.threshold)),
+        (options.post_process_mask, masks.post_process),
+        (options.fill_holes > 0, lambda m: masks.fill_holes(m, options.fill_holes)),
+        (options.min_area > 0, lambda m: masks.remove_islands(m, options.min_area)),
+        (options.keep_largest, masks.keep_largest),
+        (options.smooth > 0, lambda m: masks.smooth(m, options.smooth)),
+        (options.grow > 0, lambda m: masks.grow(m, options.grow)),
+        (options.grow < 0, lambda m: masks.shrink(m, -options.grow)),
+        (options.feather > 0, lambda m: masks.feather(m, options.feather)),
+        (options.invert, masks.invert),
+    )
+    for wanted, step in steps:
+        if wanted:
+            mask = step(mask)
+    return mask
+
+
+def _cut(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> Cutout:
+    mask = shape_mask(result.mask, options)
+    alpha, foreground, notes = _refine(loaded.image, mask, options)
+    if loaded.alpha is not None:  # what was transparent stays so
+        alpha = alpha * (loaded.alpha / np.float32(np.iinfo(loaded.alpha.dtype).max))
+    rgba = compose.make_rgba(
+        loaded.image, alpha, foreground=foreground, keep_hidden=options.keep_hidden, depth=options.depth
+    )
+    if options.bgcolor is not None:
+        rgba = compose.over_color(rgba, options.bgcolor)
+    return Cutout(
+        rgba=rgba,
+        alpha=alpha,
+        mask=mask,
+        masks=result.masks,
+        provenance=result.provenance,
+        icc_profile=loaded.icc_profile,
+        exif=loaded.exif,
+        only_mask=options.only_mask,
+        notes=(*loaded.notes, *notes),
+    )
+
+
+def _refine(
+    image: AnyArray, mask: FloatArray, options: CutoutOptions
+) -> tuple[FloatArray, FloatArray | None, tuple[str, ...]]:
+    """Alpha, the subject's own colours where they were asked for, and what there is to say about it."""
+    alpha, notes = mask, ()
+    if options.only_mask and not options.alpha_matting:
+        return alpha, None, ()
+    if options.alpha_matting:
+        alpha, notes = _match_alpha(image, mask, options)
+    if not (options.alpha_matting or options.decontaminate):
+        return alpha, None, ()
+    from .refine.foreground import estimate_foreground
+
+    return alpha, estimate_foreground(image, alpha), notes
+
+
+def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> tuple[FloatArray, tuple[str, ...]]:
+    """Exact alpha; the mask as it is where the picture holds no sure foreground or background."""
+    from .refine.alpha import estimate_alpha
+
+    foreground, background, size = options.trimap_numbers
+    trimap = masks.make_trimap(
+        mask, foreground_threshold=foreground, background_threshold=background, erode_size=size
+    )
+    try:
+        return estimate_alpha(image, trimap), ()
+    except EmptyTrimap as error:
+        note = f"alpha matting left out: {error.what}"
+        _logger.warning(note)
+        return mask, (note,)
+
+
+def _cut_as_original(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> Cutout:
+    """rembg's way, in its order and with its rounding: one cut-out per mask, stacked top to bottom."""
+    found = list(result.masks.values()) or [result.mask]
+    shaped = [shape_mask(mask, options) for mask in found]
+    picture = compose.to_original_picture(loaded.image, loaded.alpha)
+    pieces = [_cut_one_as_original(picture, mask, options) for mask in shaped]
+    stacked = compose.stack_pictures(pieces)
+    if not options.keep_hidden or options.bgcolor is not None:
+        stacked = compose.over_color_as_original(stacked, options.bgcolor or (0, 0, 0, 0))
+    rgba = np.array(stacked)
+    mask = np.concatenate(shaped)
+    if options.only_mask:
+        alpha = mask
+    else:
+        alpha = rgba[..., 3].astype(np.float32) / np.float32(255)
+    return Cutout(
+        rgba=rgba,
+        alpha=alpha,
+        mask=mask,
+        masks=result.masks,
+        provenance=result.provenance,
+        icc_profile=loaded.icc_profile,
+        exif=loaded.exif,
+        only_mask=options.only_mask,
+        notes=loaded.notes,
+    )
+
+
+def _cut_one_as_original(picture: Image, mask: FloatArray, options: CutoutOptions) -> Image:
+    if options.alpha_matting and not options.only_mask:
+        foreground, background, size = options.trimap_numbers
+        trimap = masks.make_trimap(
+            mask,
+            foreground_threshold=foreground,
+            background_threshold=background,
+            erode_size=size,
+            compat=True,
+        )
+        try:
+            return compose.matting_cutout_as_original(picture, trimap)
+        except EmptyTrimap as error:
+            _logger.warning("alpha matting left out: %s", error.what)
+            return compose.decontaminated_cutout_as_original(picture, mask)
+    if options.decontaminate and not options.only_mask:
+        return compose.decontaminated_cutout_as_original(picture, mask)
+    return compose.premultiplied_cutout(picture, mask)

@@ -1,0 +1,181 @@
+"""What all segmenters share: picture to input, engine, output back to the picture."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+import numpy as np
+
+from ..engines.base import Engine
+from ..errors import EngineFailed, ShapeError
+from ..geometry import Placement, fit_placement, place
+from ..imageio import ImageSource, load_image
+from ..models.card import ModelCard, Postprocess, Preprocess
+from ..types import AnyArray, FloatArray, Provenance, SegmentResult, to_8_bit
+
+__all__ = ["Prepared", "Segmenter"]
+
+_BATCH = 8  # pictures that go through a network with a free batch size at once
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture on its way through a network.
+
+    Attributes:
+        tensor: (3, h, w) float32, scaled as the recipe says.
+        placement: Where the picture lies in it.
+    """
+
+    tensor: FloatArray
+    placement: Placement
+
+
+class Segmenter(ABC):
+    """A model that is ready to say what is selected in a picture.
+
+    It holds no state of a picture: it may be shared between threads. Use it as a context manager, or call `close`.
+
+    Args:
+        card: The catalog row.
+        engine: The network.
+        provenance: What to write into results.
+        compat: Use the original program's numbers instead of the training repository's.
+    """
+
+    def __init__(self, card: ModelCard, engine: Engine, provenance: Provenance, *, compat: bool = False) -> None:
+        recipe = card.compat if compat else card.recipe
+        self.card = card
+        self.engine = engine
+        self.provenance = provenance
+        self.compat = compat
+        self.post: Postprocess = recipe.post
+        self.pre: Preprocess = _fit_to_engine(recipe.pre, engine)
+
+    def __call__(self, source: ImageSource) -> SegmentResult:
+        """What is selected in one picture.
+
+        Args:
+            source: A path, bytes, a PIL image, or an array (uint8, uint16 or float in [0, 1]; (H, W), (H, W, 1),
+                (H, W, 3) or (H, W, 4)).
+
+        Raises:
+            InputError, MediaError: It is not a picture.
+            EngineFailed: The network stopped.
+        """
+        return self.segment(self._view(source))
+
+    def batch(self, sources: Iterable[ImageSource]) -> list[SegmentResult]:
+        """The same for many pictures, several at once where the network allows it."""
+        return [result for group in self._groups(sources) for result in self._run(group)]
+
+    def segment(self, image: AnyArray) -> SegmentResult:
+        """What is selected: the strict entry.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            ShapeError: Another array.
+            EngineFailed: The network stopped.
+        """
+        return self._run([self.prepare(image)])[0]
+
+    def prepare(self, image: AnyArray) -> Prepared:
+        """The network's input for one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ShapeError("image", expected="(H, W, 3) uint8", got=f"{image.shape} {image.dtype}")
+        height, width = image.shape[:2]
+        placement = fit_placement((height, width), self.pre.size_hw, self.pre.fit)
+        placed = place(image, placement, self.pre.kernel)  # (h, w, 3)
+        # In float64, because the originals compute so and compat answers for the last bit.
+        scaled = placed / (max(float(placed.max()), 1e-6) if self.pre.scale == "max" else 255)
+        normal = (scaled - np.array(self.pre.mean)) / np.array(self.pre.std)
+        tensor = np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)  # (3, h, w)
+        return Prepared(tensor, placement)
+
+    @abstractmethod
+    def finish(self, output: AnyArray, placement: Placement) -> SegmentResult:
+        """What one picture's network output means.
+
+        Args:
+            output: (C, h, w) float32, the output the recipe names.
+            placement: Where the picture lay in the input.
+        """
+
+    def close(self) -> None:
+        """Nothing to give back here: engines are shared, see `engines.release_engines`."""
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _view(self, source: ImageSource) -> AnyArray:
+        """The picture as the network sees it: (H, W, 3) uint8.
+
+        What is hidden under a transparent pixel is arbitrary, so such pixels are made white, as in the catalogue
+        photos these networks know. The originals show the network what was hidden, and so does `compat`.
+        """
+        loaded = load_image(source)
+        image = to_8_bit(loaded.image)
+        if loaded.alpha is None or self.compat:
+            return image
+        opacity = (to_8_bit(loaded.alpha) / np.float32(255))[..., np.newaxis]  # (H, W, 1)
+        return np.round(image * opacity + 255 * (1 - opacity)).astype(np.uint8)
+
+    def _groups(self, sources: Iterable[ImageSource]) -> Iterator[list[Prepared]]:
+        """Prepared pictures in their order, grouped as far as shapes and the network allow."""
+        limit = self.engine.input_shape[0] or _BATCH
+        group: list[Prepared] = []
+        for source in sources:
+            prepared = self.prepare(self._view(source))
+            if group and (len(group) == limit or prepared.tensor.shape != group[0].tensor.shape):
+                yield group
+                group = []
+            group.append(prepared)
+        if group:
+            yield group
+
+    def _run(self, group: Sequence[Prepared]) -> list[SegmentResult]:
+        fixed = self.engine.input_shape[0]
+        tensors = [prepared.tensor for prepared in group]
+        if fixed:
+            tensors += [tensors[-1]] * (fixed - len(tensors))  # a graph with a fixed batch takes no smaller one
+        output = self.engine.run(np.stack(tensors), (self.post.output,))[0]  # (N, C, h, w)
+        if output.ndim == 3:
+            output = output[:, np.newaxis]  # (N, h, w) -> (N, 1, h, w)
+        if output.ndim != 4 or len(output) < len(group):
+            raise EngineFailed(
+                f"output {self.post.output} of {self.card.name}",
+                expected="(N, C, h, w)",
+                got=str(output.shape),
+                hint="these weights are not of this model's family",
+            )
+        return [self.finish(output[index], prepared.placement) for index, prepared in enumerate(group)]
+
+
+def _fit_to_engine(pre: Preprocess, engine: Engine) -> Preprocess:
+    """The recipe with the input size the graph insists on; a custom export may have another than the catalog's."""
+    _, channels, height, width = engine.input_shape
+    if channels not in (None, 3):
+        raise EngineFailed(
+            "network input",
+            expected="3 channels",
+            got=str(channels),
+            hint="this network does not take an RGB picture",
+        )
+    if not height or not width:
+        return pre
+    fit = "letterbox" if pre.fit == "letterbox" else "stretch"
+    return replace(pre, size_hw=(height, width), fit=fit)

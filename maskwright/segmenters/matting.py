@@ -1,0 +1,11 @@
+"""Direct alpha: networks that were trained to give opacity itself."""
+
+from __future__ import annotations
+
+from .saliency import SaliencySegmenter
+
+__all__ = ["MattingSegmenter"]
+
+
+class MattingSegmenter(SaliencySegmenter):
+    """A model whose one map is opacity: it is never stretched, and matting on top of it is seldom needed."""

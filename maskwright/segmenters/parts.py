@@ -1,0 +1,55 @@
+"""K class maps: what each pixel belongs to."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ..geometry import Placement, unplace
+from ..types import AnyArray, SegmentResult
+from .base import Segmenter
+
+__all__ = ["PartsSegmenter"]
+
+
+class PartsSegmenter(Segmenter):
+    """A model that tells several classes apart."""
+
+    def finish(self, output: AnyArray, placement: Placement) -> SegmentResult:
+        """The winning class of each pixel, a mask for each part, and their union.
+
+        Args:
+            output: (K, h, w) float32, one map per label of the card.
+            placement: Where the picture lay in the input.
+        """
+        labels = self._labels_as_original(output, placement) if self.post.labels_resized else None
+        if labels is None:
+            labels = self._labels(output, placement)
+        names = self.card.labels
+        masks = {part: (labels == names.index(part)).astype(np.float32) for part in self.card.parts}
+        return SegmentResult(
+            mask=np.maximum.reduce(list(masks.values())),
+            masks=masks,
+            labels=labels,
+            label_names=names,
+            provenance=self.provenance,
+        )
+
+    def _labels(self, output: AnyArray, placement: Placement) -> AnyArray:
+        """Probabilities brought to the picture's size, then the winner: no ghost outlines of other classes."""
+        if self.post.activation == "softmax":
+            raised = np.exp(output - output.max(axis=0))
+            output = raised / raised.sum(axis=0)
+        best = np.full(placement.image_hw, -np.inf, np.float32)
+        labels = np.zeros(placement.image_hw, np.uint8)
+        for index, plane in enumerate(output):  # one plane at a time: K large maps at once would cost memory
+            plane = unplace(np.ascontiguousarray(plane, dtype=np.float32), placement, self.post.kernel)
+            labels[plane > best] = index
+            np.maximum(best, plane, out=best)
+        return labels
+
+    def _labels_as_original(self, output: AnyArray, placement: Placement) -> AnyArray:
+        """The winner first, then Lanczos on its index: what rembg does, ghosts and all."""
+        picture = Image.fromarray(output.argmax(axis=0).astype(np.uint8))
+        resized: AnyArray = np.asarray(picture.resize(placement.image_hw[::-1], Image.Resampling.LANCZOS))
+        return resized

@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+import maskwright as mw
+from maskwright.engines import FakeEngine
+from maskwright.errors import EngineFailed, LicenseNotAccepted, OptionError, ShapeError, UnknownModel, WeightsMissing
+from maskwright.models import Store, catalog, find_card
+from maskwright.segmenters import choose_weights, open_segmenter
+from tests.support.graphs import write_graph
+
+
+def plane_engine(plane, channels=1):
+    """An engine whose answer is always this map."""
+    answer = np.broadcast_to(np.asarray(plane, np.float32), (1, channels, *np.shape(plane)[-2:]))
+    return FakeEngine(lambda batch: [np.repeat(answer, len(batch), axis=0)])
+
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+def test_a_flat_prediction_holds_no_subject_in_compat():
+    result = open_segmenter("u2netp", engine=plane_engine(np.full((320, 320), 0.3)), compat=True)(IMAGE)
+    assert result.mask.max() == 0
+
+
+def test_an_empty_scene_stays_empty_by_default_and_is_stretched_in_compat():
+    faint = np.linspace(0, 0.02, 320 * 320).reshape(320, 320)
+    assert open_segmenter("u2netp", engine=plane_engine(faint))(IMAGE).mask.max() <= 0.021
+    assert open_segmenter("u2netp", engine=plane_engine(faint), compat=True)(IMAGE).mask.max() == 1
+
+
+def test_the_mask_has_the_picture_s_size_and_range():
+    result = open_segmenter("u2netp", engine=FakeEngine())(IMAGE)
+    assert result.mask.shape == (20, 30)
+    assert result.mask.dtype == np.float32
+    assert result.size_hw == (20, 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "compat", "expected"),
+    [
+        # (x / 255 - mean) / std of a picture whose brightest value is 100, at R, G, B = 100, 50, 0.
+        ("u2netp", False, [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0 - 0.406) / 0.225]),
+        ("isnet-general-use", False, [100 / 255 - 0.5, 50 / 255 - 0.5, -0.5]),
+        ("isnet-general-use", True, [0.5, 0.0, -0.5]),
+        ("isnet-anime", False, [100 / 255, 50 / 255, 0]),
+        ("isnet-anime", True, [1 - 0.485, 0.5 - 0.456, -0.406]),
+        ("modnet-p", False, [100 / 127.5 - 1, 50 / 127.5 - 1, -1]),
+        ("modnet-p", True, [0.5, 0.0, -0.5]),
+        ("u2net_cloth_seg", False, [100 / 127.5 - 1, 50 / 127.5 - 1, -1]),
+        ("u2net_cloth_seg", True, [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, -0.406 / 0.225]),
+        ("birefnet-general", False, [(100 / 255 - 0.485) / 0.229, (50 / 255 - 0.456) / 0.224, -0.406 / 0.225]),
+    ],
+)
+def test_pixels_are_scaled_as_the_row_says(name, compat, expected):
+    image = np.broadcast_to(np.array([100, 50, 0], np.uint8), (64, 64, 3))
+    segmenter = open_segmenter(name, engine=FakeEngine(), compat=compat)
+    tensor = segmenter.prepare(image).tensor
+    height, width = tensor.shape[1:]
+    assert np.allclose(tensor[:, height // 2, width // 2], expected, atol=1e-5)
+
+
+def test_anime_keeps_the_aspect_on_black():
+    tensor = open_segmenter("isnet-anime", engine=FakeEngine()).prepare(np.full((50, 100, 3), 255, np.uint8)).tensor
+    assert tensor.shape == (3, 1024, 1024)
+    assert tensor[:, :256].max() == 0
+    assert tensor[:, 256:768].min() == 1
+    assert tensor[:, 768:].max() == 0
+
+
+def test_cloth_resizes_probabilities_and_not_labels():
+    logits = np.zeros((4, 96, 96), np.float32)
+    logits[0] = 1
+    logits[3, 24:72, 24:72] = 5  # a square of class 3 on background
+    segmenter = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4))
+    image = np.zeros((192, 192, 3), np.uint8)
+    result = segmenter(image)
+    assert set(np.unique(result.labels)) == {0, 3}  # no ghost outline of classes 1 and 2
+    assert result.masks["full"].sum() == pytest.approx(96 * 96, rel=0.03)
+    assert np.array_equal(result.mask, result.masks["full"])
+    assert list(result.masks) == ["upper", "lower", "full"]
+
+
+def test_cloth_in_compat_has_the_original_s_ghosts():
+    logits = np.zeros((4, 96, 96), np.float32)
+    logits[0] = 1
+    logits[3, 24:72, 24:72] = 5
+    segmenter = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4), compat=True)
+    result = segmenter(np.zeros((192, 192, 3), np.uint8))
+    assert [int(result.masks[part].sum()) for part in ("upper", "lower", "full")] == [380, 380, 8836]
+
+
+def test_what_is_hidden_under_a_transparent_pixel_does_not_matter_by_default():
+    rgba = np.dstack([IMAGE, np.zeros((20, 30), np.uint8)])
+    other = rgba.copy()
+    other[..., :3] = 255 - other[..., :3]
+    segmenter = open_segmenter("u2netp", engine=FakeEngine())
+    assert np.array_equal(segmenter(rgba).mask, segmenter(other).mask)
+    original = open_segmenter("u2netp", engine=FakeEngine(), compat=True)
+    assert not np.array_equal(original(rgba).mask, original(other).mask)
+
+
+def test_every_kind_of_input_gives_the_same_mask(tmp_path):
+    segmenter = open_segmenter("u2netp", engine=FakeEngine())
+    path = tmp_path / "picture.png"
+    Image.fromarray(IMAGE).save(path)
+    masks = [
+        segmenter(source).mask
+        for source in (path, str(path), path.read_bytes(), Image.fromarray(IMAGE), IMAGE, IMAGE / 255)
+    ]
+    assert all(np.array_equal(mask, masks[0]) for mask in masks)
+
+
+@pytest.mark.parametrize("batch", [None, 1, 2])
+def test_a_batch_is_the_same_as_one_by_one(batch):
+    images = [np.roll(IMAGE, shift, axis=1) for shift in range(5)]
+    engine = FakeEngine(input_shape=(batch, 3, None, None))
+    segmenter = open_segmenter("u2netp", engine=engine)
+    together = segmenter.batch(images)
+    assert [call[0] for call in engine.calls] == {None: [5], 1: [1] * 5, 2: [2] * 3}[batch]
+    assert all(np.array_equal(a.mask, segmenter(b).mask) for a, b in zip(together, images, strict=True))
+
+
+def test_a_graph_of_another_size_is_fed_that_size():
+    engine = FakeEngine(input_shape=(1, 3, 64, 48))
+    open_segmenter("isnet-general-use", engine=engine)(IMAGE)
+    assert engine.calls == [(1, 3, 64, 48)]
+
+
+def test_the_strict_entry_takes_8_bit_rgb_alone():
+    with pytest.raises(ShapeError, match=r"image must be \(H, W, 3\) uint8, got \(20, 30, 3\) float64"):
+        open_segmenter("u2netp", engine=FakeEngine()).segment(IMAGE / 255)
+
+
+def test_a_network_with_another_number_of_channels_is_refused():
+    with pytest.raises(EngineFailed, match="network input must be 3 channels, got 1"):
+        open_segmenter("u2netp", engine=FakeEngine(input_shape=(1, 1, 320, 320)))
+
+
+def test_an_output_that_is_no_map_is_refused():
+    segmenter = open_segmenter("u2netp", engine=FakeEngine(lambda batch: [np.zeros((1, 5))]))
+    with pytest.raises(EngineFailed, match=r"output 0 of u2netp must be \(N, C, h, w\), got \(1, 5\)"):
+        segmenter(IMAGE)
+
+
+def test_an_unknown_model_gets_suggestions():
+    with pytest.raises(UnknownModel, match=r"'u2nett'; did you mean u2net.*There are: u2netp, u2net"):
+        open_segmenter("u2nett")
+
+
+def test_a_custom_model_wants_a_file():
+    with pytest.raises(WeightsMissing, match=r"dis_custom has no published weights; .*--weights FILE"):
+        open_segmenter("dis_custom")
+
+
+def test_own_weights_are_hashed_and_named_in_the_result(tmp_path):
+    path = write_graph(tmp_path / "mine.onnx", size_hw=(32, 32))
+    with open_segmenter("dis_custom", weights=path, store=Store(tmp_path / "home")) as segmenter:
+        provenance = segmenter(IMAGE).provenance
+    import hashlib
+
+    assert provenance.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (provenance.weights, provenance.model, provenance.device) == ("mine.onnx", "dis_custom", "cpu")
+
+
+def test_own_weights_must_exist_and_be_of_a_known_kind(tmp_path):
+    with pytest.raises(WeightsMissing, match=r"mine\.onnx are not there"):
+        open_segmenter("u2net", weights=tmp_path / "mine.onnx")
+    with pytest.raises(OptionError, match=r"weights must be a file ending in \.onnx, got '.*mine\.bin'"):
+        open_segmenter("u2net", weights=tmp_path / "mine.bin")
+
+
+def test_a_non_commercial_licence_is_accepted_once(tmp_path):
+    store = Store(tmp_path, offline=True)
+    with pytest.raises(LicenseNotAccepted, match=r"CC-BY-NC.*--accept-license"):
+        open_segmenter("bria-rmbg", store=store)
+    store.accept_license("bria-rmbg")
+    with pytest.raises(WeightsMissing):
+        open_segmenter("bria-rmbg", store=Store(tmp_path, offline=True))
+
+
+def test_the_first_weights_are_used_unless_only_others_are_here(tmp_path, monkeypatch, caplog):
+    from maskwright import segmenters
+
+    card = find_card("isnet-general-use")
+    monkeypatch.setattr(segmenters, "_RUNTIMES", {".onnx": "onnx", ".pth": "torch"})
+    store = Store(tmp_path)
+    assert choose_weights(card, store).runtime == "onnx"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "isnet-general-use.pth").write_bytes(b"x")
+    with caplog.at_level("INFO"):
+        assert choose_weights(card, store).runtime == "torch"
+    assert "isnet-general-use.onnx is not here: using isnet-general-use.pth" in caplog.text
+    (tmp_path / "models" / "isnet-general-use.onnx").write_bytes(b"x")
+    assert choose_weights(card, store).runtime == "onnx"
+
+
+def test_names_are_found_by_alias_and_in_any_writing():
+    assert find_card("isnetis") is find_card("isnet-anime")
+    assert find_card("U2NET-Human-Seg") is find_card("u2net_human_seg")
+
+
+def test_the_package_gives_the_same_function():
+    assert mw.open_segmenter is open_segmenter
+    assert len({card.name for card in catalog()}) == len(catalog())

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskwright.errors import ShapeError
+from maskwright.geometry import fit_placement, place, resize, resize_map, unplace
+
+sides = st.integers(1, 40)
+
+
+def bilinear_by_hand(values, size_hw):
+    """The definition, one pixel at a time: half-pixel centres, clamped."""
+    height, width = values.shape
+    result = np.empty(size_hw)
+    for y in range(size_hw[0]):
+        for x in range(size_hw[1]):
+            v = min(max((y + 0.5) * height / size_hw[0] - 0.5, 0), height - 1)
+            u = min(max((x + 0.5) * width / size_hw[1] - 0.5, 0), width - 1)
+            y0, x0 = int(v), int(u)
+            y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+            top = values[y0, x0] * (1 - u + x0) + values[y0, x1] * (u - x0)
+            low = values[y1, x0] * (1 - u + x0) + values[y1, x1] * (u - x0)
+            result[y, x] = top * (1 - v + y0) + low * (v - y0)
+    return result
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(sides, sides), st.tuples(sides, sides), st.integers(0, 2**31))
+def test_bilinear_is_its_definition_at_every_pair_of_sizes(source, target, seed):
+    values = np.random.default_rng(seed).random(source, np.float32)
+    assert np.abs(resize_map(values, target, "bilinear") - bilinear_by_hand(values, target)).max() < 1e-5
+
+
+def test_bilinear_of_a_picture_does_not_round():
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[:, 1] = 255
+    assert np.allclose(resize(image, (2, 4), "bilinear")[0, :, 0], [0, 63.75, 191.25, 255])
+
+
+@pytest.mark.parametrize("kernel", ["bilinear-antialias", "lanczos", "area"])
+def test_shrinking_with_a_low_pass_keeps_the_mean(kernel):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    assert abs(resize(image, (4, 4), kernel).mean() - image.mean()) < 3
+
+
+def test_area_enlarges_bilinearly_and_never_in_blocks():
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[:, 1] = 255
+    assert len(np.unique(resize(image, (2, 8), "area"))) > 2
+
+
+@pytest.mark.parametrize("kernel", ["bilinear", "bilinear-antialias", "lanczos", "area"])
+def test_a_map_of_the_right_size_comes_back_as_a_copy(kernel):
+    values = np.random.default_rng(0).random((5, 7), np.float32)
+    same = resize_map(values, (5, 7), kernel)
+    assert np.array_equal(same, values)
+    assert same is not values
+
+
+def test_what_is_no_picture_is_refused():
+    with pytest.raises(ShapeError, match=r"image to resize must be uint8 \(H, W, 3\)"):
+        resize(np.zeros((2, 2, 3), np.float32), (1, 1), "lanczos")
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "fit", "input_hw", "box_hw", "offset_hw"),
+    [
+        ((300, 700), "stretch", (64, 64), (64, 64), (0, 0)),
+        ((100, 200), "letterbox", (64, 64), (32, 64), (16, 0)),
+        ((200, 100), "letterbox", (64, 64), (64, 32), (0, 16)),
+        ((1, 4000), "letterbox", (64, 64), (1, 64), (31, 0)),
+        # MODNet's rule for 512: shorter side to 512, then down to multiples of 32.
+        ((1024, 768), "shorter-side", (672, 512), (672, 512), (0, 0)),
+        ((600, 400), "shorter-side", (576, 384), (576, 384), (0, 0)),
+        ((200, 100), "shorter-side", (1024, 512), (1024, 512), (0, 0)),
+        ((1, 400), "shorter-side", (512, 4096), (512, 4096), (0, 0)),
+    ],
+)
+def test_where_a_picture_goes(image_hw, fit, input_hw, box_hw, offset_hw):
+    size_hw = (512, 512) if fit == "shorter-side" else (64, 64)
+    placement = fit_placement(image_hw, size_hw, fit)
+    assert (placement.input_hw, placement.box_hw, placement.offset_hw) == (input_hw, box_hw, offset_hw)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["stretch", "letterbox", "shorter-side"]))
+def test_there_and_back_ends_at_the_picture_s_size(height, width, fit):
+    placement = fit_placement((height, width), (64, 64), fit)
+    placed = place(np.full((height, width, 3), 255, np.uint8), placement, "bilinear-antialias")
+    assert placed.shape == (*placement.input_hw, 3)
+    back = unplace(np.ascontiguousarray(placed[..., 0] / np.float32(255)), placement, "bilinear")
+    assert back.shape == (height, width)
+    assert back.min() > 0.99  # nothing of the black round the picture comes back
+
+
+def test_a_network_may_answer_at_half_its_input_s_size():
+    placement = fit_placement((100, 200), (64, 64), "letterbox")
+    answer = np.zeros((32, 32), np.float32)
+    answer[8:24] = 1
+    assert np.all(unplace(answer, placement, "bilinear") == 1)
