@@ -14,7 +14,22 @@ from .imageio import Cutout, load_image
 __all__ = ["PICTURE_SUFFIXES", "BatchReport", "Job", "plan_batch", "run_batch", "watch_batch"]
 
 PICTURE_SUFFIXES = frozenset(
-    ".avif .bmp .gif .heic .heif .ico .jfif .jpe .jpeg .jpg .png .tif .tiff .webp".split()
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".ico",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
 )
 _STOP = "stop.txt"  # rembg's way to end a watch
 
@@ -136,12 +151,9 @@ def watch_batch(
     seen: dict[Path, tuple[int, int]] = {}
     tried: dict[Path, tuple[int, int]] = {}
     while not (folder / _STOP).exists():
-        state = {job.source: _state(job.source) for job in (jobs := plan()) if not job.target.exists()}
-        settled = [
-            job
-            for job in jobs
-            if job.source in state and seen.get(job.source) == state[job.source] != tried.get(job.source)
-        ]
+        jobs = [job for job in plan() if not job.target.exists()]
+        state = {job.source: _state(job.source) for job in jobs}
+        settled = [job for job in jobs if seen.get(job.source) == state[job.source] != tried.get(job.source)]
         seen = state
         if settled:
             yield run(settled)

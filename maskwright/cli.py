@@ -258,9 +258,7 @@ def _open_segmenter(values: dict[str, Any], options: CutoutOptions) -> Segmenter
     store = _open_store(values["accept_hash"], values["quiet"])
     if weights is None:
         _agree(card, store, values["accept_license"])
-    return open_segmenter(
-        card.name, weights=weights, device=values["device"], compat=options.compat, store=store
-    )
+    return open_segmenter(card.name, weights=weights, device=values["device"], compat=options.compat, store=store)
 
 
 def _check_model(name: str) -> str:
@@ -402,9 +400,7 @@ def _report(source: str, target: Path | None, result: Cutout, seconds: float, va
 @_model_options
 @_cutout_options
 @click.option("-w", "--watch", is_flag=True, help="Go on with pictures that arrive, until stop.txt appears.")
-@click.option(
-    "-d", "--delete-input", "--delete_input", is_flag=True, help="Delete a picture once its cut-out is safe."
-)
+@click.option("-d", "--delete-input", "--delete_input", is_flag=True, help="Delete a picture once its cut-out is safe.")
 @click.option("--accept-usage-cost", is_flag=True, hidden=True)
 @click.option("--flat", is_flag=True, help="Put all cut-outs into OUTPUT_DIR itself.")
 @click.option("--format", "format_", default="png", show_default=True, help="png, webp, jpeg, tiff or avif.")
@@ -547,7 +543,7 @@ def models() -> None:
 
 @models.command("list")
 @_talk_options
-def list_models(quiet: bool, debug: bool, as_json: bool) -> None:
+def list_models(quiet: bool, as_json: bool, **_: Any) -> None:
     """All models: what they are for, their licence, and whether their weights are here."""
     from .models import catalog
 
@@ -557,7 +553,9 @@ def list_models(quiet: bool, debug: bool, as_json: bool) -> None:
         click.echo(json.dumps([{**asdict(card), "here": here} for card, here in rows]))
         return
     for card, here in rows:
-        click.echo(f"{'*' if here else ' '} {card.name:<22} {_size_of(card):>7}  {card.license[:14]:<14}  {card.summary}")
+        click.echo(
+            f"{'*' if here else ' '} {card.name:<22} {_size_of(card):>7}  {card.license[:14]:<14}  {card.summary}"
+        )
     click.echo("* weights are on this machine")
 
 
@@ -573,7 +571,7 @@ def _size_of(card: ModelCard) -> str:
 @models.command("info")
 @click.argument("name")
 @_talk_options
-def info(name: str, quiet: bool, debug: bool, as_json: bool) -> None:
+def info(name: str, as_json: bool, **_: Any) -> None:
     """Everything the catalog knows of a model."""
     from .models import find_card
 
@@ -623,7 +621,7 @@ def _is_published(card: ModelCard) -> bool:
 
 @app.command("doctor")
 @_talk_options
-def doctor(quiet: bool, debug: bool, as_json: bool) -> None:
+def doctor(as_json: bool, **_: Any) -> None:
     """What is installed and what is missing: engines, devices, the store, extras."""
     from .doctor import examine
 

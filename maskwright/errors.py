@@ -1,6 +1,8 @@
 """Every error a caller can meet.
 
-    Error
+The tree, and the builtin that a class also is:
+
+    `Error`
     ├── InputError (ValueError)        the caller's values are wrong
     │   ├── ShapeError                 an array has the wrong axes or size
     │   ├── RangeError                 a number or an array lies outside its range
@@ -81,9 +83,7 @@ class Error(Exception):
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.hint))
 
 
-def _rebuild(
-    kind: type[Error], what: str, expected: str | None, got: str | None, hint: str | None
-) -> Error:
+def _rebuild(kind: type[Error], what: str, expected: str | None, got: str | None, hint: str | None) -> Error:
     """An equal error in another process: keyword arguments do not survive pickling by themselves."""
     return kind(what, expected=expected, got=got, hint=hint)
 

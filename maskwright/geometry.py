@@ -119,9 +119,7 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
         ShapeError: `image` is not uint8 (H, W, 3) or (H, W).
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise ShapeError(
-            "image to resize", expected="uint8 (H, W, 3) or (H, W)", got=f"{image.dtype} {image.shape}"
-        )
+        raise ShapeError("image to resize", expected="uint8 (H, W, 3) or (H, W)", got=f"{image.dtype} {image.shape}")
     if kernel == "bilinear":
         return _sample_bilinear(image, size_hw)
     if image.shape[:2] == size_hw:

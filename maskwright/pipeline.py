@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image as PilImage
 
 from .errors import EmptyTrimap, OptionError
 from .imageio import Cutout, ImageSource, LoadedImage, load_image
@@ -266,9 +267,7 @@ def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> t
     from .refine.alpha import estimate_alpha
 
     foreground, background, size = options.trimap_numbers
-    trimap = masks.make_trimap(
-        mask, foreground_threshold=foreground, background_threshold=background, erode_size=size
-    )
+    trimap = masks.make_trimap(mask, foreground_threshold=foreground, background_threshold=background, erode_size=size)
     try:
         return estimate_alpha(image, trimap), ()
     except EmptyTrimap as error:
@@ -279,19 +278,11 @@ def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> t
 
 def _cut_as_original(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> Cutout:
     """rembg's way, in its order and with its rounding: one cut-out per mask, stacked top to bottom."""
-    found = list(result.masks.values()) or [result.mask]
-    shaped = [shape_mask(mask, options) for mask in found]
-    picture = compose.to_original_picture(loaded.image, loaded.alpha)
-    pieces = [_cut_one_as_original(picture, mask, options) for mask in shaped]
-    stacked = compose.stack_pictures(pieces)
-    if not options.keep_hidden or options.bgcolor is not None:
-        stacked = compose.over_color_as_original(stacked, options.bgcolor or (0, 0, 0, 0))
-    rgba = np.array(stacked)
+    shaped = [shape_mask(mask, options) for mask in result.masks.values() or [result.mask]]
+    picture = _to_picture(loaded)
+    rgba = np.concatenate([_cut_one_as_original(picture, one, options) for one in shaped])
     mask = np.concatenate(shaped)
-    if options.only_mask:
-        alpha = mask
-    else:
-        alpha = rgba[..., 3].astype(np.float32) / np.float32(255)
+    alpha = mask if options.only_mask else rgba[..., 3].astype(np.float32) / np.float32(255)
     return Cutout(
         rgba=rgba,
         alpha=alpha,
@@ -305,21 +296,31 @@ def _cut_as_original(loaded: LoadedImage, result: SegmentResult, options: Cutout
     )
 
 
-def _cut_one_as_original(picture: Image, mask: FloatArray, options: CutoutOptions) -> Image:
+def _cut_one_as_original(picture: Image, mask: FloatArray, options: CutoutOptions) -> AnyArray:
+    gray = PilImage.fromarray(np.round(mask * 255).astype(np.uint8))
     if options.alpha_matting and not options.only_mask:
-        foreground, background, size = options.trimap_numbers
-        trimap = masks.make_trimap(
-            mask,
-            foreground_threshold=foreground,
-            background_threshold=background,
-            erode_size=size,
-            compat=True,
-        )
-        try:
-            return compose.matting_cutout_as_original(picture, trimap)
-        except EmptyTrimap as error:
-            _logger.warning("alpha matting left out: %s", error.what)
-            return compose.decontaminated_cutout_as_original(picture, mask)
-    if options.decontaminate and not options.only_mask:
-        return compose.decontaminated_cutout_as_original(picture, mask)
-    return compose.premultiplied_cutout(picture, mask)
+        cut = _matting_as_original(picture, gray, options)
+    elif options.decontaminate and not options.only_mask:
+        cut = compose.decontaminate_cutout_compat(picture, gray)
+    else:
+        cut = compose.premultiplied_cutout(picture, gray)
+    if options.bgcolor is not None or not options.keep_hidden:  # rembg's command lays every cut-out over a colour
+        cut = compose.over_color_compat(cut, options.bgcolor or (0, 0, 0, 0))
+    return np.array(cut)
+
+
+def _matting_as_original(picture: Image, gray: Image, options: CutoutOptions) -> Image:
+    """Closed-form matting, or estimated colours on the mask as it is where rembg falls back to that."""
+    try:
+        return compose.alpha_matting_cutout_compat(picture, gray, *options.trimap_numbers)
+    except EmptyTrimap as error:
+        _logger.warning("alpha matting left out: %s", error.what)
+        return compose.decontaminate_cutout_compat(picture, gray)
+
+
+def _to_picture(loaded: LoadedImage) -> Image:
+    """The loaded picture as rembg would hold it: RGB, or RGBA where it has an alpha; 8 bits."""
+    image = to_8_bit(loaded.image)
+    if loaded.alpha is not None:
+        image = np.dstack([image, to_8_bit(loaded.alpha)])  # (H, W, 4)
+    return PilImage.fromarray(image)

@@ -84,9 +84,7 @@ class OnnxEngine:
         providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
         settings += [{}] * (len(providers) - 1)
         try:
-            return runtime.InferenceSession(
-                str(self._path), options, providers=providers, provider_options=settings
-            )
+            return runtime.InferenceSession(str(self._path), options, providers=providers, provider_options=settings)
         except self._errors as error:
             raise EngineFailed(
                 f"{self._path} is not a network that ONNX Runtime can load ({_first_line(error)})",
@@ -130,9 +128,7 @@ class OnnxEngine:
         """
         self._check_shape(batch)
         if max(outputs) >= len(self._outputs):
-            raise EngineFailed(
-                f"{self._path}: output", expected=f"below {len(self._outputs)}", got=str(max(outputs))
-            )
+            raise EngineFailed(f"{self._path}: output", expected=f"below {len(self._outputs)}", got=str(max(outputs)))
         names = [self._outputs[index] for index in outputs]
         try:
             results = self._session.run(names, {self._input: batch.astype(self._dtype, copy=False)})

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Family", "Hash", "HashOrigin", "ModelCard", "Postprocess", "Preprocess", "Recipe", "Url", "Weights", "WheelFile"]
+__all__ = [
+    "Family",
+    "Hash",
+    "HashOrigin",
+    "ModelCard",
+    "Postprocess",
+    "Preprocess",
+    "Recipe",
+    "Url",
+    "Weights",
+    "WheelFile",
+]
 
 Family = Literal["saliency", "parts", "matting"]
 HashOrigin = Literal["official", "mirror", "none"]

@@ -35,9 +35,7 @@ def _rembg_recipe(
     """What rembg does for every one-map model: squash, divide by the maximum, stretch, 8 bits, Lanczos."""
     return Recipe(
         Preprocess((side, side), mean, std, scale="max", kernel="lanczos"),
-        Postprocess(
-            activation="sigmoid" if sigmoid else "none", min_max=True, quantized=True, kernel="lanczos"
-        ),
+        Postprocess(activation="sigmoid" if sigmoid else "none", min_max=True, quantized=True, kernel="lanczos"),
     )
 
 
@@ -55,9 +53,7 @@ _ANIME = Recipe(Preprocess((1024, 1024), _ZERO, _ONE, fit="letterbox"))
 _ANIME_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _ONE)
 
 # MODNet: [-1, 1], the shorter side at 512, area resampling, the matte as it is. compat is the Allor pack's rule.
-_MODNET = Recipe(
-    Preprocess((512, 512), _HALF, _HALF, kernel="area", fit="shorter-side"), Postprocess(kernel="area")
-)
+_MODNET = Recipe(Preprocess((512, 512), _HALF, _HALF, kernel="area", fit="shorter-side"), Postprocess(kernel="area"))
 _MODNET_COMPAT = _rembg_recipe(512, _HALF, _ONE)
 
 # BiRefNet and RMBG 2.0: Pillow's bilinear with anti-aliasing, ImageNet statistics.
@@ -70,9 +66,7 @@ _BRIA = Recipe(Preprocess((1024, 1024), _IMAGENET_MEAN, _IMAGENET_STD, kernel="b
 _BRIA_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _IMAGENET_STD)
 
 # Cloth U-2-Net: trained on [-1, 1]; the class maps are resized as probabilities before the winner is taken.
-_CLOTH = Recipe(
-    Preprocess((768, 768), _HALF, _HALF, kernel="bilinear-antialias"), Postprocess(activation="softmax")
-)
+_CLOTH = Recipe(Preprocess((768, 768), _HALF, _HALF, kernel="bilinear-antialias"), Postprocess(activation="softmax"))
 _CLOTH_COMPAT = Recipe(
     Preprocess((768, 768), _IMAGENET_MEAN, _IMAGENET_STD, scale="max", kernel="lanczos"),
     Postprocess(kernel="lanczos", labels_resized=True),
@@ -88,9 +82,7 @@ def _mirror(sha256: str) -> Hash:
 
 
 def _rembg_file(name: str, *hashes: Hash, size: int | None = None, published: str | None = None) -> Weights:
-    return Weights(
-        file=f"{name}.onnx", sources=(Url(f"{_REMBG}{published or name}.onnx"),), size=size, hashes=hashes
-    )
+    return Weights(file=f"{name}.onnx", sources=(Url(f"{_REMBG}{published or name}.onnx"),), size=size, hashes=hashes)
 
 
 def _birefnet(variant: str, published: str, md5: str, summary: str) -> ModelCard:
@@ -274,7 +266,9 @@ _CARDS: tuple[ModelCard, ...] = (
                 file="isnet-general-use.pth",
                 runtime="torch",
                 sources=(
-                    Url("https://huggingface.co/NimaBoscarino/IS-Net_DIS-general-use/resolve/main/isnet-general-use.pth"),
+                    Url(
+                        "https://huggingface.co/NimaBoscarino/IS-Net_DIS-general-use/resolve/main/isnet-general-use.pth"
+                    ),
                 ),
                 hashes=(_mirror("9e1aafea58f0b55d0c35077e0ceade6ba1ba2bce372fd4f8f77215391f3fac13"),),
                 network="isnet",
@@ -330,16 +324,14 @@ _CARDS: tuple[ModelCard, ...] = (
         "modnet-p",
         "modnet-photographic-portrait-matting",
         "7c22235f0925deba15d4d63e53afcb654c47055bbcd98f56e393ab2584007ed8",
-        "14fb9db68be32bbef0acd42d8925cf4750d2188c1bdd86399442a67f20f4a6f8"
-        "27f9ed1a56a3dc20258baaa004af9980",
+        "14fb9db68be32bbef0acd42d8925cf4750d2188c1bdd86399442a67f20f4a6f827f9ed1a56a3dc20258baaa004af9980",
         "portraits, soft hair at once",
     ),
     _modnet(
         "modnet-w",
         "modnet-webcam-portrait-matting",
         "913b82b66558db39b6286c150f809017d7528c872b156eb14333c9c6cb52108b",
-        "fab9c2ee2995642e21656a3180e75c9a73d3442a2500e5f0e0a08e14bfe9c464"
-        "0fccf7c055162ff039f4dd066102652c",
+        "fab9c2ee2995642e21656a3180e75c9a73d3442a2500e5f0e0a08e14bfe9c4640fccf7c055162ff039f4dd066102652c",
         "portraits before a webcam",
     ),
     _birefnet(
@@ -355,9 +347,7 @@ _CARDS: tuple[ModelCard, ...] = (
         "birefnet-general with a smaller backbone",
     ),
     _birefnet("portrait", "BiRefNet-portrait-epoch_150", "c3a64a6abf20250d090cd055f12a3b67", "portraits"),
-    _birefnet(
-        "dis", "BiRefNet-DIS-epoch_590", "2d4d44102b446f33a4ebb2e56c051f2b", "dichotomous segmentation"
-    ),
+    _birefnet("dis", "BiRefNet-DIS-epoch_590", "2d4d44102b446f33a4ebb2e56c051f2b", "dichotomous segmentation"),
     _birefnet(
         "hrsod",
         "BiRefNet-HRSOD_DHU-epoch_115",

@@ -28,6 +28,7 @@ _Products: TypeAlias = Callable[[_Double], tuple[_Double, _Double]]
 _FOREGROUND_FROM = 0.9
 _BACKGROUND_TO = 0.1
 _WINDOW = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+_LEAST_EPSILON = 1e-12  # below this, float64 cannot tell a flat window's covariance from zero
 _UPPER = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
 _WINDOW_BLOCK = 1 << 15  # windows at a time: their nine colours stay in the cache
 _PART_GROUP = 1 << 14  # unknown pixels: parts smaller than this share one system
@@ -35,28 +36,29 @@ _LEAF = 16  # pixels below which dissecting further gains nothing
 _REFINEMENTS = 2
 
 
-def estimate_alpha(
-    image: AnyArray, trimap: AnyArray, *, epsilon: float = 1e-7, compat: bool = False
-) -> FloatArray:
+def estimate_alpha(image: AnyArray, trimap: AnyArray, *, epsilon: float = 1e-7, compat: bool = False) -> FloatArray:
     """The opacity of every pixel, by closed-form matting.
 
-    In each 3 x 3 window alpha is taken to be an affine function of the colour; the alpha that breaks this least
-    over all windows is found exactly. A picture narrower than three pixels is solved as if its border were repeated.
+    In each 3 x 3 window alpha is taken to be an affine function of the colour; the alpha that breaks this
+    least over all windows is found exactly. A picture narrower than three pixels is solved as if its border
+    were repeated.
 
     Args:
         image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
-        trimap: (H, W) float in [0, 1]; 0.9 and above = foreground, 0.1 and below = background, rest = unknown.
-        epsilon: How much a window resists a steep affine function, above 0, in squared colour units of [0, 1].
-            Larger values give smoother alpha.
-        compat: Round as PyMatting does. Where the colours of a window lie on one line, as in grey or overexposed
-            areas, its way of inverting their covariance loses most digits, and alpha may differ by some hundredths.
+        trimap: (H, W) float in [0, 1]; 0.9 and above = foreground, 0.1 and below = background,
+            the rest = unknown.
+        epsilon: How much a window resists a steep affine function, at least 1e-12, in squared colour units of
+            [0, 1]. Larger values give smoother alpha.
+        compat: Round as PyMatting does. Where the colours of a window lie on one line, as in grey or
+            overexposed areas, its way of inverting their covariance loses most digits, and alpha may differ
+            by some hundredths.
 
     Returns:
         (H, W) float32 in [0, 1], 0 = transparent, 1 = opaque; exactly 0 or 1 where the trimap is known.
 
     Raises:
         ShapeError: The arrays are no image and trimap of one size.
-        RangeError: Values outside their range or not finite, or an epsilon that is not above 0.
+        RangeError: Values outside their range or not finite, or an epsilon below 1e-12.
         EmptyTrimap: There is no foreground or no background to start from.
 
     Example:
@@ -71,8 +73,8 @@ def estimate_alpha(
     check_image(image)
     trimap = check_mask(trimap, "trimap")
     check_same_size(image, trimap, ("image", "trimap"))
-    if not 0 < epsilon < np.inf:
-        raise RangeError("epsilon", expected="above 0", got=f"{epsilon:g}", hint="leave it at 1e-7")
+    if not _LEAST_EPSILON <= epsilon < np.inf:
+        raise RangeError("epsilon", expected=f"{_LEAST_EPSILON:g} or more", got=f"{epsilon:g}", hint="leave it at 1e-7")
     foreground, unknown = _zones(trimap)
     alpha = foreground.astype(np.float32)
     products = partial(_products_compat if compat else _products, epsilon=epsilon)
@@ -96,7 +98,10 @@ def _zones(trimap: FloatArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     ):
         if not zone.any():
             raise EmptyTrimap(
-                f"the trimap's {name}", expected="at least one pixel", got="none", hint=f"{cure} or erode less"
+                f"the trimap's {name}",
+                expected="at least one pixel",
+                got="none",
+                hint=f"{cure} or erode less",
             )
     return foreground, ~(foreground | background)
 
@@ -105,7 +110,7 @@ def _parts(unknown: NDArray[np.bool_]) -> Iterator[tuple[_Index, _Index]]:
     """Rows and columns of the unknown pixels, in groups that no 3 x 3 window joins."""
     from scipy import ndimage
 
-    # Two unknown pixels share a window when they are at most two apart, so that their 3 x 3 surroundings meet.
+    # Unknown pixels share a window when they are at most two apart, so that their 3 x 3 surroundings meet.
     labels, _ = ndimage.label(ndimage.binary_dilation(unknown, np.ones((3, 3))))
     rows, cols = np.nonzero(unknown)
     if not rows.size:
@@ -124,9 +129,9 @@ def _solve(image: AnyArray, known: FloatArray, rows: _Index, cols: _Index, produ
 
     order = _dissection_order(rows, cols)
     matrix, right = _equations(image, known, rows[order], cols[order], products)
-    # The order is already good, and the matrix is symmetric and positive definite: no pivoting, no reordering.
+    # The order is good already and the matrix symmetric and positive definite: no reordering, no pivoting.
     factors = splu(matrix, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    solution = factors.solve(right)
+    solution: _Double = factors.solve(right)
     for _ in range(_REFINEMENTS):
         solution += factors.solve(right - matrix @ solution)
     values = np.empty_like(solution)
@@ -137,9 +142,9 @@ def _solve(image: AnyArray, known: FloatArray, rows: _Index, cols: _Index, produ
 def _equations(
     image: AnyArray, known: FloatArray, rows: _Index, cols: _Index, products: _Products
 ) -> tuple[csc_array, _Double]:
-    """The matting Laplacian among the pixels at `rows`, `cols`, and the right side their known neighbours give."""
+    """The matting Laplacian among the pixels, and the right side that their known neighbours give."""
     count = rows.size
-    # A crop with a rim of two, as far as the windows of a pixel reach; the rim also stands for outside the frame.
+    # A crop with a rim of two, as far as the windows of a pixel reach; it may lie outside the frame.
     origin = rows.min() - 2, cols.min() - 2
     size = rows.max() - origin[0] + 3, cols.max() - origin[1] + 3
     index = np.full(size, count)  # the number `count` collects what belongs to no unknown pixel
@@ -148,8 +153,8 @@ def _equations(
     right = np.zeros(count + 1)
     for centers in _windows(rows, cols, known.shape):
         pixels = [(centers[0] + dy, centers[1] + dx) for dy, dx in _WINDOW]
-        colors = np.stack([_unit(image[pixel]) for pixel in pixels]).transpose(0, 2, 1)  # (9, N, 3) -> (9, 3, N)
-        left_right = products(colors)
+        colors = np.stack([_unit(image[pixel]) for pixel in pixels])
+        left_right = products(colors.transpose(0, 2, 1))  # (9, N, 3) -> (9, 3, N)
         numbers = [index[y - origin[0], x - origin[1]] for y, x in pixels]
         _add_known(right, numbers, left_right, np.stack([known[pixel] for pixel in pixels]))
         _add_windows(stencil, numbers, left_right)
@@ -182,15 +187,15 @@ def _unit(colors: AnyArray) -> _Double:
 def _products(colors: _Double, epsilon: float) -> tuple[_Double, _Double]:
     """Factors of the Mahalanobis products between the colours of each window.
 
-    Both are the centred colours divided by the Cholesky factor of their regularised covariance, which keeps its
-    digits where the colours lie on one line; the explicit inverse of the covariance loses them.
+    Both are the centred colours divided by the Cholesky factor of their regularised covariance, which keeps
+    its digits where the colours lie on one line; the explicit inverse of the covariance loses them.
 
     Args:
         colors: (9, 3, N), the pixels of N windows.
         epsilon: Added to the sum of squares of each channel.
 
     Returns:
-        Two arrays (9, 3, N); `(left[i] * right[j]).sum(axis=0)` is the product of pixels i and j of each window.
+        Two arrays (9, 3, N); `(left[i] * right[j]).sum(axis=0)` is the product of pixels i and j of a window.
     """
     centered = colors - colors.mean(axis=0)
     covariance = np.einsum("ian,ibn->abn", centered, centered) / 9  # (3, 3, N)
@@ -216,7 +221,7 @@ def _products_compat(colors: _Double, epsilon: float) -> tuple[_Double, _Double]
     a = np.zeros((3, 3, colors.shape[2]))
     for i, j in _UPPER:
         start = epsilon if i == j else 0.0
-        a[i, j] = a[j, i] = reduce(lambda total, pixel: total + pixel[i] * pixel[j], c, start) / 9  # noqa: B023
+        a[i, j] = a[j, i] = reduce(lambda total, pixel: total + pixel[i] * pixel[j], c, start) / 9
     a00, a01, a02, a11, a12, a22 = (a[i, j] for i, j in _UPPER)
     inverse_determinant = 1 / (
         a00 * a12 * a12 + a01 * a01 * a22 + a02 * a02 * a11 - a00 * a11 * a22 - 2 * a01 * a02 * a12
@@ -227,9 +232,7 @@ def _products_compat(colors: _Double, epsilon: float) -> tuple[_Double, _Double]
     return np.stack([rows[:, 0] * p[0] + rows[:, 1] * p[1] + rows[:, 2] * p[2] for p in c]), c
 
 
-def _add_known(
-    right: _Double, numbers: list[_Index], left_right: tuple[_Double, _Double], known: FloatArray
-) -> None:
+def _add_known(right: _Double, numbers: list[_Index], left_right: tuple[_Double, _Double], known: FloatArray) -> None:
     """Subtract what the known pixels contribute to each unknown pixel's equation."""
     total = known.sum(axis=0, dtype=np.float64)  # (9, N) -> (N,)
     slope = np.einsum("ian,in->an", left_right[1], known)  # (9, 3, N), (9, N) -> (3, N)
@@ -264,7 +267,7 @@ def _sparse(stencil: _Double, index: _Index, pixels: tuple[_Index, _Index]) -> c
 
 
 def _dissection_order(rows: _Index, cols: _Index) -> _Index:
-    """An order of the pixels that keeps a direct factorisation sparse: halves first, what separates them last.
+    """An order of the pixels that keeps a factorisation sparse: each half, then what separates them.
 
     Reference:
         George: Nested Dissection of a Regular Finite Element Mesh. SIAM J. Numer. Anal. 10(2), 1973.
@@ -284,7 +287,7 @@ def _dissection_order(rows: _Index, cols: _Index) -> _Index:
 
 
 def _halves(rows: _Index, cols: _Index) -> tuple[_Index, _Index, _Index] | None:
-    """Two halves of the pixels and the two rows or columns between them, or none where they are too narrow."""
+    """Two halves of the pixels and the two rows or columns between them, or none where too narrow."""
     along = rows if np.ptp(rows) >= np.ptp(cols) else cols
     if np.ptp(along) < 4:
         return None

@@ -18,6 +18,7 @@ from ..types import AnyArray, FloatArray, Provenance, SegmentResult, to_8_bit
 
 __all__ = ["Prepared", "Segmenter"]
 
+_GRAY = 128
 _BATCH = 8  # pictures that go through a network with a free batch size at once
 
 
@@ -110,7 +111,7 @@ class Segmenter(ABC):
             placement: Where the picture lay in the input.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a place for families that own more than a shared engine
         """Nothing to give back here: engines are shared, see `engines.release_engines`."""
 
     def __enter__(self) -> Segmenter:
@@ -124,15 +125,15 @@ class Segmenter(ABC):
     def _view(self, source: ImageSource) -> AnyArray:
         """The picture as the network sees it: (H, W, 3) uint8.
 
-        What is hidden under a transparent pixel is arbitrary, so such pixels are made white, as in the catalogue
-        photos these networks know. The originals show the network what was hidden, and so does `compat`.
+        What is hidden under a transparent pixel is arbitrary, so such pixels are made middle gray, in which neither
+        a white nor a black subject drowns. The originals show what was hidden, and so does `compat`.
         """
         loaded = load_image(source)
         image = to_8_bit(loaded.image)
         if loaded.alpha is None or self.compat:
             return image
         opacity = (to_8_bit(loaded.alpha) / np.float32(255))[..., np.newaxis]  # (H, W, 1)
-        return np.round(image * opacity + 255 * (1 - opacity)).astype(np.uint8)
+        return np.round(image * opacity + _GRAY * (1 - opacity)).astype(np.uint8)
 
     def _groups(self, sources: Iterable[ImageSource]) -> Iterator[list[Prepared]]:
         """Prepared pictures in their order, grouped as far as shapes and the network allow."""

@@ -12,7 +12,6 @@ from maskwright.segmenters import open_segmenter
 from tests.support.graphs import write_card_graph
 
 
-
 REMBG = [
     *("u2net", "u2netp", "u2net_human_seg", "u2net_cloth_seg", "u2net_custom", "silueta", "isnet-general-use"),
     *("isnet-anime", "dis_custom", "ben_custom", "bria-rmbg"),

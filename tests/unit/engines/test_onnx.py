@@ -105,7 +105,7 @@ def test_without_insisting_it_says_once_that_it_runs_on_the_cpu(graph, caplog):
 
 def test_without_a_runtime_both_extras_are_named(graph, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(EngineUnavailable, match=r'maskwright\[cpu\].*maskwright\[gpu\].*never both'):
+    with pytest.raises(EngineUnavailable, match=r"maskwright\[cpu\].*maskwright\[gpu\].*never both"):
         OnnxEngine(graph)
 
 

@@ -1,0 +1,267 @@
+"""From colours and opacity to the cut-out, and onto a background colour.
+
+Cut-outs are straight: the colour of a pixel is the subject's own, whatever its opacity. The last part of the
+file is for compatibility with rembg, whose plain cut-outs are darkened by their opacity instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OptionError, RangeError, ShapeError
+from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
+from .alpha import estimate_alpha
+from .foreground import estimate_foreground
+from .masks import make_trimap
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "alpha_matting_cutout_compat",
+    "decontaminate_cutout_compat",
+    "make_rgba",
+    "over_color",
+    "over_color_compat",
+    "premultiplied_cutout",
+]
+
+_BLOCK = 1 << 16  # pixels at a time: what is in between stays in the cache
+_DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16)}
+
+
+def make_rgba(
+    image: AnyArray,
+    alpha: AnyArray,
+    *,
+    foreground: AnyArray | None = None,
+    keep_hidden: bool = False,
+    depth: int = 8,
+) -> AnyArray:
+    """The cut-out: colours with their opacity, straight.
+
+    Args:
+        image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
+        alpha: (H, W) float in [0, 1], 0 = transparent, 1 = opaque.
+        foreground: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB to use instead of the image's.
+        keep_hidden: Keep the colours of fully transparent pixels; otherwise they become black.
+        depth: Bits per channel.
+
+    Returns:
+        (H, W, 4) uint8, or uint16 with depth 16; RGBA, not premultiplied, every value rounded.
+
+    Raises:
+        ShapeError: The arrays are no image, alpha and foreground of one size.
+        RangeError: Values outside their range or not finite.
+        OptionError: No such depth.
+
+    Example:
+        >>> make_rgba(np.full((1, 2, 3), 200, np.uint8), np.array([[0.0, 0.5]]))
+        array([[[  0,   0,   0,   0],
+                [200, 200, 200, 128]]], dtype=uint8)
+    """
+    check_image(image)
+    alpha = check_mask(alpha, "alpha")
+    check_same_size(image, alpha, ("image", "alpha"))
+    if foreground is not None:
+        check_image(foreground, "foreground")
+        check_same_size(image, foreground, ("image", "foreground"))
+    if depth not in _DTYPES:
+        raise OptionError("depth", expected="8 or 16", got=repr(depth), hint="leave it at 8")
+    dtype = _DTYPES[depth]
+    colors = image if foreground is None else foreground
+    rgba = np.empty((*alpha.shape, 4), dtype=dtype)  # (H, W), (H, W, 3) -> (H, W, 4)
+    for rows in _row_blocks(alpha):
+        opacity = _quantized(alpha[rows], dtype)
+        seen = np.ones_like(opacity) if keep_hidden else (opacity != 0).astype(dtype)
+        for channel in range(3):
+            _write_color(rgba[rows, :, channel], colors[rows, :, channel], seen)
+        rgba[rows, :, 3] = opacity
+    return rgba
+
+
+def over_color(rgba: AnyArray, color: tuple[int, int, int, int]) -> AnyArray:
+    """The cut-out laid over a colour.
+
+    Args:
+        rgba: (H, W, 4) uint8 or uint16; RGBA, not premultiplied.
+        color: Red, green, blue, alpha, each 0 to 255 also for a uint16 cut-out. Alpha 0 leaves the
+            cut-out as it is.
+
+    Returns:
+        (H, W, 4) in rgba's dtype; RGBA, not premultiplied, every value rounded, black where
+        nothing is to be seen.
+
+    Raises:
+        ShapeError: Not an (H, W, 4) array, or not four numbers.
+        RangeError: Another dtype, or a number outside 0 to 255.
+
+    Example:
+        >>> over_color(np.array([[[200, 0, 0, 51]]], np.uint8), (0, 100, 0, 255))
+        array([[[ 40,  80,   0, 255]]], dtype=uint8)
+
+    Reference:
+        Porter, Duff: Compositing Digital Images. SIGGRAPH 1984 (the operator "over").
+    """
+    _check_rgba(rgba)
+    _check_color(color)
+    if color[3] == 0:
+        return np.array(rgba)
+    top = np.iinfo(rgba.dtype).max
+    # Wide enough that the products of three channels are exact.
+    wide: type[np.floating[Any]] = np.float32 if top == 255 else np.float64
+    red, green, blue, under = (wide(value * (top // 255)) for value in color)
+    result = np.empty_like(rgba)
+    for rows in _row_blocks(rgba):
+        opacity: AnyArray = rgba[rows, :, 3].astype(wide)
+        below = under * (top - opacity)
+        opacity *= top
+        total = opacity + below
+        result[rows, :, 3] = np.rint(total / top)
+        np.maximum(total, 1, out=total)  # where nothing is to be seen, 0 / 1
+        for channel, value in enumerate((red, green, blue)):
+            result[rows, :, channel] = np.rint((opacity * rgba[rows, :, channel] + below * value) / total)
+    return result
+
+
+def _row_blocks(pixels: AnyArray) -> Iterator[slice]:
+    """Slices of rows with some ten thousand pixels each."""
+    height, width = pixels.shape[:2]
+    step = max(1, _BLOCK // width)
+    for start in range(0, height, step):
+        yield slice(start, start + step)
+
+
+def _quantized(values: FloatArray, dtype: np.dtype[Any]) -> AnyArray:
+    """Floats in [0, 1] as integers of the full range, rounded."""
+    quantized: AnyArray = np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    return quantized
+
+
+def _write_color(into: AnyArray, channel: AnyArray, seen: AnyArray) -> None:
+    """One channel brought to the depth of `into`, times `seen`, which is 0 or 1."""
+    if channel.dtype.kind == "f":
+        channel = _quantized(channel, into.dtype)
+    elif channel.dtype.itemsize > into.dtype.itemsize:
+        channel = ((channel.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 257 is odd: there are no ties
+    elif channel.dtype.itemsize < into.dtype.itemsize:
+        seen = seen * np.uint16(257)
+    np.multiply(channel, seen, out=into)
+
+
+def _check_rgba(rgba: AnyArray) -> None:
+    if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.size == 0:
+        raise ShapeError(
+            "rgba",
+            expected="(H, W, 4) with at least one pixel",
+            got=str(rgba.shape),
+            hint="make it with make_rgba",
+        )
+    if rgba.dtype not in _DTYPES.values():
+        raise RangeError("rgba", expected="uint8 or uint16", got=str(rgba.dtype), hint="make it with make_rgba")
+
+
+def _check_color(color: tuple[int, ...]) -> None:
+    if len(color) != 4:
+        raise ShapeError("color", expected="four numbers", got=str(len(color)), hint="add an alpha of 255")
+    if not all(0 <= value <= 255 for value in color):
+        raise RangeError("color", expected="within 0 to 255", got=str(tuple(color)), hint="use 8-bit values")
+
+
+# Compatibility with rembg 2.0.86: PIL pictures in and out, the same bytes.
+
+
+def premultiplied_cutout(image: Image, mask: Image) -> Image:
+    """The plain cut-out of rembg: colours multiplied by the mask.
+
+    Args:
+        image: A PIL picture of mode RGB or RGBA.
+        mask: A PIL picture of mode L and the same size, 255 = selected.
+
+    Returns:
+        A PIL picture of mode RGBA.
+
+    Reference:
+        rembg 2.0.86, `naive_cutout`.
+    """
+    from PIL import Image as PilImage
+
+    return PilImage.composite(image, PilImage.new("RGBA", image.size, 0), mask)
+
+
+def over_color_compat(cutout: Image, color: tuple[int, int, int, int]) -> Image:
+    """The cut-out laid over a colour, rounded as PIL does.
+
+    Args:
+        cutout: A PIL picture of mode RGBA, read as not premultiplied.
+        color: Red, green, blue, alpha, each 0 to 255.
+
+    Returns:
+        A PIL picture of mode RGBA.
+
+    Reference:
+        rembg 2.0.86, `apply_background_color`.
+    """
+    from PIL import Image as PilImage
+
+    return PilImage.alpha_composite(PilImage.new("RGBA", cutout.size, tuple(color)), cutout)
+
+
+def decontaminate_cutout_compat(image: Image, mask: Image) -> Image:
+    """The cut-out of rembg with estimated foreground colours.
+
+    Args:
+        image: A PIL picture of any mode; read as RGB.
+        mask: A PIL picture of the same size; read as L, 255 = selected.
+
+    Returns:
+        A PIL picture of mode RGBA, not premultiplied, values cut off rather than rounded.
+
+    Reference:
+        rembg 2.0.86, `decontaminate_cutout`.
+    """
+    alpha = np.asarray(mask.convert("L")) / 255.0
+    return _truncated_cutout(estimate_foreground(np.asarray(image.convert("RGB")), alpha), alpha)
+
+
+def alpha_matting_cutout_compat(
+    image: Image, mask: Image, foreground_threshold: float, background_threshold: float, erode_size: int
+) -> Image:
+    """The cut-out of rembg by closed-form matting, to within the precision at which its solver stops.
+
+    Args:
+        image: A PIL picture of any mode; read as RGB.
+        mask: A PIL picture of mode L and the same size, 255 = selected.
+        foreground_threshold: Above this, in units of 1/255, the mask is surely foreground.
+        background_threshold: Below this, in units of 1/255, the mask is surely background.
+        erode_size: Side in pixels of the square by which both are eroded, 0 or more.
+
+    Returns:
+        A PIL picture of mode RGBA, not premultiplied, values cut off rather than rounded.
+
+    Raises:
+        EmptyTrimap: There is no foreground or no background left; rembg decontaminates instead.
+
+    Reference:
+        rembg 2.0.86, `alpha_matting_cutout`.
+    """
+    colors = np.asarray(image.convert("RGB"))
+    trimap = make_trimap(
+        np.asarray(mask) / 255.0,
+        foreground_threshold=foreground_threshold,
+        background_threshold=background_threshold,
+        erode_size=erode_size,
+        compat=True,
+    )
+    alpha = estimate_alpha(colors, trimap, compat=True)
+    return _truncated_cutout(estimate_foreground(colors, alpha), alpha)
+
+
+def _truncated_cutout(foreground: FloatArray, alpha: AnyArray) -> Image:
+    from PIL import Image as PilImage
+
+    cutout = np.dstack([foreground.astype(np.float64), alpha])  # (H, W, 3), (H, W) -> (H, W, 4)
+    return PilImage.fromarray(np.clip(cutout * 255, 0, 255).astype(np.uint8))

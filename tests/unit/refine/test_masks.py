@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from maskwright.errors import OptionError, RangeError, ShapeError
+from maskwright.refine import masks
+
+SIZES = [(1, 1), (17, 31), (1, 40), (40, 1), (3, 90)]
+FUNCTIONS = {
+    "threshold": masks.threshold,
+    "invert": masks.invert,
+    "grow": lambda mask: masks.grow(mask, 2),
+    "shrink": lambda mask: masks.shrink(mask, 2),
+    "feather": lambda mask: masks.feather(mask, 2),
+    "smooth": lambda mask: masks.smooth(mask, 2),
+    "fill_holes": lambda mask: masks.fill_holes(mask, 9),
+    "remove_islands": lambda mask: masks.remove_islands(mask, 9),
+    "keep_largest": masks.keep_largest,
+    "post_process": masks.post_process,
+    "make_trimap": masks.make_trimap,
+}
+any_mask = hnp.arrays(
+    np.float32,
+    st.sampled_from([(1, 1), (5, 8), (17, 31), (2, 25)]),
+    elements=st.floats(0, 1, width=32),
+)
+any_bits = hnp.arrays(np.bool_, st.sampled_from([(1, 1), (6, 9), (13, 7), (2, 25)]))
+any_radius = st.sampled_from([0, 0.9, 1, np.sqrt(2), 1.5, 2, np.sqrt(5), 3, np.sqrt(13), 5, 30])
+
+
+def random_mask(size_hw, seed=0):
+    return np.random.default_rng(seed).random(size_hw, dtype=np.float32)
+
+
+def disc_brute(mask, radius, choose):
+    """By definition: every pixel against every other."""
+    y, x = (axis.ravel() for axis in np.indices(mask.shape))
+    near = np.hypot(y[:, None] - y, x[:, None] - x) <= radius
+    values = mask.ravel()
+    return np.array([choose(values[row]) for row in near], dtype=np.float32).reshape(mask.shape)
+
+
+def erode_brute(zone, above, below, beyond):
+    """By definition: a pixel stays where the window from -above to +below holds only ones."""
+    height, width = zone.shape
+    padded = np.pad(zone, max(above, below), constant_values=bool(beyond))
+    m = max(above, below)
+    out = np.zeros_like(zone)
+    for y in range(height):
+        for x in range(width):
+            out[y, x] = padded[y + m - above : y + m + below + 1, x + m - above : x + m + below + 1].all()
+    return out
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("size_hw", SIZES)
+@pytest.mark.parametrize("make", [random_mask, np.zeros, np.ones])
+def test_gives_a_new_mask_of_the_same_size(name, size_hw, make):
+    mask = make(size_hw)
+    before = mask.copy()
+    result = FUNCTIONS[name](mask)
+    assert result.shape == size_hw
+    assert result.dtype == np.float32
+    assert result.min() >= 0
+    assert result.max() <= 1
+    assert not np.shares_memory(result, mask)
+    np.testing.assert_array_equal(mask, before)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_takes_bool(name):
+    bits = random_mask((12, 14)) > 0.5
+    np.testing.assert_array_equal(FUNCTIONS[name](bits), FUNCTIONS[name](bits.astype(np.float32)))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_refuses_what_is_no_mask(name):
+    with pytest.raises(ShapeError, match=r"mask must be \(H, W\)"):
+        FUNCTIONS[name](np.zeros((2, 2, 3)))
+    with pytest.raises(RangeError, match=r"mask must be in \[0, 1\]"):
+        FUNCTIONS[name](np.array([[np.nan]]))
+
+
+@pytest.mark.parametrize("function", [masks.grow, masks.shrink, masks.feather, masks.smooth])
+@pytest.mark.parametrize("pixels", [-1, np.nan, np.inf])
+def test_refuses_pixels_that_are_no_distance(function, pixels):
+    with pytest.raises(RangeError, match="pixels must be 0 or more pixels, got"):
+        function(np.zeros((2, 2)), pixels)
+
+
+@pytest.mark.parametrize("function", [masks.fill_holes, masks.remove_islands])
+@pytest.mark.parametrize("area", [-1, np.nan])
+def test_refuses_a_negative_area(function, area):
+    with pytest.raises(RangeError, match="area must be 0 or more square pixels, got"):
+        function(np.zeros((2, 2)), area)
+
+
+@pytest.mark.parametrize("function", [masks.grow, masks.shrink, masks.feather, masks.smooth])
+def test_no_pixels_change_nothing(function):
+    mask = random_mask((9, 11))
+    np.testing.assert_array_equal(function(mask, 0), mask)
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"), [(0.0, [1, 1, 1]), (0.5, [0, 1, 1]), (0.6, [0, 0, 1]), (1.0, [0, 0, 1])]
+)
+def test_threshold(level, expected):
+    np.testing.assert_array_equal(masks.threshold(np.array([[0.0, 0.5, 1.0]]), level), [expected])
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.1, np.nan, 128])
+def test_threshold_refuses_a_level_outside(level):
+    with pytest.raises(RangeError, match=r"level must be in \[0, 1\], got .*; divide by 255"):
+        masks.threshold(np.zeros((1, 1)), level)
+
+
+@given(any_mask)
+def test_inverting_twice_comes_back(mask):
+    np.testing.assert_allclose(masks.invert(masks.invert(mask)), mask, atol=1e-7)
+    np.testing.assert_array_equal(masks.invert(mask), 1 - mask)
+
+
+@given(any_mask, any_radius)
+@settings(deadline=None)
+def test_grow_and_shrink_by_definition(mask, radius):
+    np.testing.assert_array_equal(masks.grow(mask, radius), disc_brute(mask, radius, np.max))
+    np.testing.assert_array_equal(masks.shrink(mask, radius), disc_brute(mask, radius, np.min))
+
+
+@given(any_bits, any_radius)
+@settings(deadline=None)
+def test_grow_of_bits_is_all_within_the_distance(bits, radius):
+    from scipy.ndimage import distance_transform_edt
+
+    grown = masks.grow(bits, radius)
+    expected = distance_transform_edt(~bits) <= radius if bits.any() else np.zeros_like(bits)
+    np.testing.assert_array_equal(grown, expected)
+
+
+@pytest.mark.parametrize("name", ["grow", "shrink", "smooth"])
+@given(mask=any_mask, radius=st.sampled_from([1, 1.5, 2]), level=st.sampled_from([0.25, 0.5, 0.9]))
+@settings(deadline=None, max_examples=30)
+def test_every_level_is_treated_alike(name, mask, radius, level):
+    function = getattr(masks, name)
+    np.testing.assert_array_equal(
+        masks.threshold(function(mask, radius), level), function(masks.threshold(mask, level), radius)
+    )
+
+
+def test_a_soft_edge_moves_unchanged():
+    profile = np.concatenate([np.zeros(10), np.linspace(0, 1, 7), np.ones(10)]).astype(np.float32)
+    mask = np.tile(profile, (9, 1))
+    np.testing.assert_array_equal(masks.grow(mask, 4)[4, :-4], profile[4:])
+    np.testing.assert_array_equal(masks.shrink(mask, 4)[4, 4:], profile[:-4])
+    np.testing.assert_array_equal(masks.smooth(mask, 4)[4], profile)
+
+
+def test_shrink_leaves_the_frame_alone():
+    np.testing.assert_array_equal(masks.shrink(np.ones((5, 7)), 3), np.ones((5, 7)))
+
+
+@pytest.mark.parametrize("pixels", [1, 2.5, 6])
+def test_feather_reaches_as_far_as_said_and_no_farther(pixels):
+    mask = np.zeros((11, 60), dtype=np.float32)
+    mask[:, 30:] = 1
+    soft = masks.feather(mask, pixels)[5]
+    reach = int(np.ceil(pixels))
+    changed = np.flatnonzero(soft != mask[5])
+    assert (changed.min(), changed.max()) == (30 - reach, 29 + reach)
+    assert (np.diff(soft) >= 0).all()
+    np.testing.assert_allclose(soft + soft[::-1], 1, atol=1e-6)
+
+
+@given(any_mask, st.sampled_from([0.5, 1, 3]))
+@settings(deadline=None)
+def test_feather_to_one_side_stays_on_that_side(mask, pixels):
+    assert (masks.feather(mask, pixels, "inside") <= mask).all()
+    assert (masks.feather(mask, pixels, "outside") >= mask).all()
+
+
+def test_feather_by_side_differs():
+    mask = np.zeros((9, 40), dtype=np.float32)
+    mask[:, 20:] = 1
+    inside, centered, outside = (masks.feather(mask, 4, side)[4] for side in ("inside", "centered", "outside"))
+    assert inside[19] == 0
+    assert 0 < inside[20] < centered[20] < outside[20] == 1
+
+
+def test_feather_refuses_another_side():
+    with pytest.raises(OptionError, match="side must be centered or inside or outside, got 'left'"):
+        masks.feather(np.zeros((1, 1)), 1, "left")
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3.2])
+def test_smooth_is_the_median_of_the_disc(radius):
+    mask = random_mask((8, 9), 3)
+    reach = int(radius)
+    padded = np.pad(mask, reach, mode="edge")
+    expected = np.empty_like(mask)
+    for y in range(8):
+        for x in range(9):
+            expected[y, x] = np.median(
+                [
+                    padded[y + reach + dy, x + reach + dx]
+                    for dy in range(-reach, reach + 1)
+                    for dx in range(-reach, reach + 1)
+                    if np.hypot(dy, dx) <= radius
+                ]
+            )
+    np.testing.assert_array_equal(masks.smooth(mask, radius), expected)
+
+
+def test_smooth_works_block_by_block(monkeypatch):
+    mask = random_mask((13, 12))
+    whole = masks.smooth(mask, 2)
+    monkeypatch.setattr(masks, "_MEDIAN_VALUES", 60)
+    np.testing.assert_array_equal(masks.smooth(mask, 2), whole)
+
+
+def test_smooth_takes_off_a_spike_and_keeps_a_disc():
+    y, x = np.ogrid[:41, :41]
+    disc = (np.hypot(y - 20, x - 20) < 12).astype(np.float32)
+    spiked = disc.copy()
+    spiked[20, 30:] = 1
+    assert np.abs(masks.smooth(spiked, 3) - disc).sum() <= 8
+    assert masks.smooth(spiked, 3)[20, 38] == 0
+
+
+HOLED = np.array(
+    [
+        [1.0, 1.0, 1.0, 1.0, 0.0, 0.0],
+        [1.0, 0.1, 0.7, 1.0, 1.0, 1.0],
+        [1.0, 0.2, 1.0, 0.0, 1.0, 0.0],
+        [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
+    ],
+    dtype=np.float32,
+)
+
+
+@pytest.mark.parametrize(
+    ("area", "filled"),
+    [(0, []), (1, [(2, 3)]), (1.9, [(2, 3)]), (2, [(2, 3), (1, 1), (2, 1)]), (99, [(2, 3), (1, 1), (2, 1)])],
+)
+def test_fill_holes(area, filled):
+    expected = HOLED.copy()
+    for pixel in filled:
+        expected[pixel] = 1
+    np.testing.assert_array_equal(masks.fill_holes(HOLED, area), expected)
+
+
+def test_a_gap_at_a_corner_does_not_open_a_hole():
+    mask = 1 - np.eye(5, dtype=np.float32)
+    filled = masks.fill_holes(mask, 1)
+    np.testing.assert_array_equal(np.diag(filled), [0, 1, 1, 1, 0])
+
+
+ISLANDS = np.array(
+    [
+        [1.0, 1.0, 0.4, 0.0, 0.0, 0.0, 0.3],
+        [1.0, 0.5, 0.1, 0.0, 0.0, 0.3, 0.9],
+        [0.3, 0.0, 0.0, 0.0, 0.2, 0.6, 0.2],
+    ],
+    dtype=np.float32,
+)
+
+
+@pytest.mark.parametrize(("area", "kept"), [(0, (1, 1)), (2, (1, 1)), (3, (1, 0)), (4, (1, 0)), (5, (0, 0))])
+def test_remove_islands(area, kept):
+    expected = ISLANDS.copy()
+    expected[:, :4] *= kept[0]
+    expected[:, 4:] *= kept[1]
+    np.testing.assert_array_equal(masks.remove_islands(ISLANDS, area), expected)
+
+
+def test_islands_joined_at_a_corner_are_one():
+    mask = np.eye(4, dtype=np.float32)
+    np.testing.assert_array_equal(masks.remove_islands(mask, 4), mask)
+    assert not masks.remove_islands(mask, 5).any()
+
+
+def test_keep_largest():
+    expected = ISLANDS.copy()
+    expected[:, 4:] = 0
+    np.testing.assert_array_equal(masks.keep_largest(ISLANDS), expected)
+
+
+def test_keep_largest_takes_the_first_of_equals():
+    np.testing.assert_array_equal(masks.keep_largest(np.array([[1.0, 0.0, 1.0]])), [[1, 0, 0]])
+
+
+@pytest.mark.parametrize("function", [masks.keep_largest, lambda mask: masks.remove_islands(mask, 3)])
+def test_a_mask_without_regions_stays(function):
+    faint = np.full((3, 4), 0.3, dtype=np.float32)
+    np.testing.assert_array_equal(function(faint), faint)
+
+
+def post_process_by_formula(mask):
+    """Opening with a cross by shifted copies, and a Gaussian kernel written out."""
+    values = np.rint(mask * 255)
+
+    def around(v):
+        p = np.pad(v, 1, mode="edge")
+        return [p[1:-1, 1:-1], p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:]]
+
+    opened = np.max(around(np.min(around(values), axis=0)), axis=0)
+    kernel = np.exp(-0.5 * (np.arange(-8, 9) / 2.0) ** 2)
+    kernel /= kernel.sum()
+    padded = np.pad(opened, 8, mode="symmetric")
+    height, width = mask.shape
+    rows = sum(k * padded[i : i + height] for i, k in enumerate(kernel))
+    blurred = sum(k * rows[:, i : i + width] for i, k in enumerate(kernel))
+    return (blurred >= 127).astype(np.float32)
+
+
+@given(hnp.arrays(np.uint8, st.sampled_from([(9, 12), (17, 31), (2, 20), (1, 1)])))
+@settings(deadline=None)
+def test_post_process_by_formula(values):
+    mask = values.astype(np.float32) / 255
+    np.testing.assert_array_equal(masks.post_process(mask), post_process_by_formula(mask))
+
+
+@given(any_bits)
+@settings(deadline=None)
+def test_post_process_of_bits_by_formula(bits):
+    mask = np.kron(bits, np.ones((3, 3))).astype(np.float32)
+    np.testing.assert_array_equal(masks.post_process(mask), post_process_by_formula(mask))
+
+
+def test_trimap_thresholds_are_strict():
+    mask = np.array([[0, 9, 10, 11, 239, 240, 241, 255]], dtype=np.uint8) / np.float32(255)
+    for compat in (False, True):
+        if compat:  # without erosion: a size of 1
+            trimap = masks.make_trimap(mask, erode_size=1, compat=True)
+        else:
+            trimap = masks.make_trimap(mask, erode_size=0)
+        np.testing.assert_array_equal(trimap, [[0, 0, 0.5, 0.5, 0.5, 0.5, 1, 1]])
+
+
+def test_trimap_in_between_bytes():
+    mask = np.array([[9.9, 10.1, 239.9, 240.1]]) / 255
+    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=0), [[0, 0.5, 0.5, 1]])
+    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=1, compat=True), [[0.5, 0.5, 0.5, 0.5]])
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 9, 10])
+def test_trimap_erodes_alike_on_all_sides(size):
+    mask = random_mask((14, 17), size) ** 4
+    mask[3:13, :13] = 1
+    foreground, background = mask * 255 > 200, mask * 255 < 100
+    half = size // 2
+    expected = np.full(mask.shape, 0.5)
+    expected[erode_brute(foreground, half, half, 1)] = 1
+    expected[erode_brute(background, half, half, 1)] = 0
+    trimap = masks.make_trimap(mask, foreground_threshold=200, background_threshold=100, erode_size=size)
+    np.testing.assert_array_equal(trimap, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 9, 10])
+def test_compat_trimap_erodes_off_centre_and_from_the_frame(size):
+    mask = np.zeros((30, 30), dtype=np.float32)
+    mask[8:22, :22] = 1
+    above, below = size // 2, size - 1 - size // 2
+    expected = np.full(mask.shape, 0.5)
+    expected[erode_brute(mask > 0.5, above, below, 0)] = 1
+    expected[erode_brute(mask < 0.5, above, below, 1)] = 0
+    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=size, compat=True), expected)
+
+
+def test_compat_trimap_of_a_known_case():
+    mask = np.zeros((30, 30), dtype=np.float32)
+    mask[8:22, 8:22] = 1
+    rows = np.flatnonzero((masks.make_trimap(mask, compat=True) == 1).any(axis=1))
+    assert (rows.min(), rows.max()) == (13, 17)
+    without = masks.make_trimap(mask, erode_size=0, compat=True)
+    assert (without == 1).sum() == 144  # a size of 0 still takes the cross
+    assert (masks.make_trimap(mask, erode_size=0) == 1).sum() == 196
+
+
+def test_trimap_keeps_a_subject_at_the_frame():
+    mask = np.ones((12, 12), dtype=np.float32)
+    mask[:, :2] = 0
+    assert masks.make_trimap(mask, erode_size=2)[0, 11] == 1
+    assert masks.make_trimap(mask, erode_size=2, compat=True)[0, 11] == 0.5
+
+
+@pytest.mark.parametrize(
+    "changed", [{"foreground_threshold": 250}, {"background_threshold": 20}, {"erode_size": 3}, {"compat": True}]
+)
+def test_each_trimap_option_changes_the_trimap(changed):
+    mask = np.tile(np.linspace(-1, 2, 300, dtype=np.float32).clip(0, 1), (40, 1))
+    assert (masks.make_trimap(mask, **changed) != masks.make_trimap(mask)).any()
+
+
+def test_trimap_refuses_crossed_thresholds():
+    message = "foreground_threshold must be above background_threshold, 100, got 100; use 240 and 10"
+    with pytest.raises(OptionError, match=message):
+        masks.make_trimap(np.zeros((1, 1)), foreground_threshold=100, background_threshold=100)
+
+
+def test_trimap_refuses_a_background_threshold_that_finds_nothing():
+    with pytest.raises(RangeError, match="background_threshold must be 1 or more, got 0; below 1 nothing"):
+        masks.make_trimap(np.zeros((1, 1)), background_threshold=0)
+
+
+def test_trimap_refuses_a_negative_size():
+    with pytest.raises(RangeError, match="erode_size must be 0 or more pixels, got -1"):
+        masks.make_trimap(np.zeros((1, 1)), erode_size=-1)
+
+
+def test_compat_trimap_takes_any_thresholds():
+    trimap = masks.make_trimap(
+        np.full((5, 5), 0.5), foreground_threshold=10, background_threshold=240, erode_size=1, compat=True
+    )
+    assert not trimap.any()  # the background wins
+
+
+@pytest.mark.peer
+def test_post_process_and_trimap_are_rembgs():
+    pytest.importorskip("rembg")
+    pytest.importorskip("skimage")
+    from rembg.bg import post_process
+
+    rng = np.random.default_rng(5)
+    for size_hw in [(1, 1), (2, 9), (17, 31), (60, 50)]:
+        values = rng.integers(0, 256, size_hw, dtype=np.uint8)
+        for values8 in (values, np.where(values > 90, 255, 0).astype(np.uint8)):
+            expected = post_process(values8) / np.float32(255)
+            np.testing.assert_array_equal(masks.post_process(values8 / np.float32(255)), expected)
