@@ -26,8 +26,6 @@ def disc(batch: np.ndarray) -> list[np.ndarray]:
 
 
 with mw.open_segmenter("u2netp", engine=mw.engines.FakeEngine(disc)) as segmenter:
-    cutout = mw.cutout(
-        Path(__file__).parent / "astronaut.jpg", model=segmenter, options=mw.CutoutOptions(feather=4)
-    )
+    cutout = mw.cutout(Path(__file__).parent / "astronaut.jpg", model=segmenter, options=mw.CutoutOptions(feather=4))
 cutout.save(folder / "disc.png")
 print(f"{cutout.alpha.mean():.0%} opaque, by {cutout.provenance.engine}")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +52,8 @@ def choose_format(format: str | None, path: Path | None = None, among: Sequence[
     name = ALIASES.get(wanted, wanted)
     if name in among:
         return name
+    import difflib
+
     near = difflib.get_close_matches(name, [*among, *ALIASES], 1)
     raise OptionError(
         "format",
@@ -226,7 +226,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".maskwright-{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".maskwright-{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)

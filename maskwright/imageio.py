@@ -337,7 +337,7 @@ def _to_integers(pixels: AnyArray) -> AnyArray:
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255)
+        return np.asarray(pixels * np.uint8(255), np.uint8)
     if pixels.dtype.kind != "f":
         raise RangeError(
             "a picture's array",

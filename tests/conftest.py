@@ -41,6 +41,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
+    if "maskwright.models.store" in sys.modules:  # it read the environment of another test
+        sys.modules["maskwright.models.store"].default_store.cache_clear()
     return home
 
 

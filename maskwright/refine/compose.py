@@ -29,7 +29,7 @@ __all__ = [
     "premultiplied_cutout",
 ]
 
-_BLOCK = 1 << 16  # pixels at a time: what is in between stays in the cache
+_BLOCK = 1 << 15  # pixels at a time: what is in between stays in the cache
 _DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16)}
 
 
@@ -135,9 +135,10 @@ def _row_blocks(pixels: AnyArray) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _quantized(values: FloatArray, dtype: np.dtype[Any]) -> AnyArray:
+def _quantized(values: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
     """Floats in [0, 1] as integers of the full range, rounded."""
-    quantized: AnyArray = np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    wide = np.float32 if dtype.itemsize == 1 else np.float64
+    quantized: AnyArray = np.rint(np.multiply(values, np.iinfo(dtype).max, dtype=wide)).astype(dtype)
     return quantized
 
 

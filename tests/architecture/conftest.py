@@ -54,9 +54,7 @@ class Module:
         for node in ast.walk(self.tree):
             if not isinstance(node, ast.ImportFrom) or not node.level:
                 continue
-            base = package[: len(package) - (node.level - 1)] + (
-                node.module.split(".") if node.module else []
-            )
+            base = package[: len(package) - (node.level - 1)] + (node.module.split(".") if node.module else [])
             for alias in node.names:
                 if alias.name == "__version__":
                     continue  # a constant of the package itself, which is loaded in any case

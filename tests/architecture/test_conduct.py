@@ -25,9 +25,7 @@ CONSOLE_CALLS = {"print", "input", "sys.exit", "exit", "quit", "os._exit"}
 
 
 def _stands_in(module, places):
-    return any(
-        module.file == place or (place.endswith("/") and module.file.startswith(place)) for place in places
-    )
+    return any(module.file == place or (place.endswith("/") and module.file.startswith(place)) for place in places)
 
 
 def _calls(module, names):
@@ -90,10 +88,7 @@ def test_torch_load_reads_weights_only(module):
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).endswith("torch.load")
-        and not any(
-            keyword.arg == "weights_only" and ast.unparse(keyword.value) == "True"
-            for keyword in node.keywords
-        )
+        and not any(keyword.arg == "weights_only" and ast.unparse(keyword.value) == "True" for keyword in node.keywords)
     ]
     assert not found, "torch.load without weights_only=True: " + ", ".join(found)
 

@@ -14,7 +14,7 @@ import pytest
 from maskwright import errors
 
 TESTS = Path(__file__).resolve().parents[1]
-ELSEWHERE = {"decode": "imageio", "metadata": "imageio", "png": "imageio", "server": "doors"}
+ELSEWHERE = {"decode": "imageio", "encode": "imageio", "metadata": "imageio", "png": "imageio", "server": "doors"}
 
 
 def _last_name(node):

@@ -12,6 +12,7 @@ LEVELS = {
     "models.card": 1,
     "imageio": 2,
     "decode": 2,
+    "encode": 2,
     "png": 2,
     "metadata": 2,
     "geometry": 2,
@@ -55,8 +56,10 @@ LEVELS = {
 NEIGHBOURS = {
     ("imageio", "png"),
     ("imageio", "decode"),
+    ("imageio", "encode"),
     ("decode", "metadata"),
-    ("metadata", "png"),
+    ("encode", "decode"),
+    ("encode", "png"),
     ("imageio", "metadata"),
     ("video", "batch"),
     ("cluster", "batch"),
@@ -206,16 +209,12 @@ def test_third_party_homes(module):
                 f"{module.file}:{line} imports {library}, which has no home: give it one in HOMES of "
                 "tests/architecture/test_levels.py and a row in docs/dependencies.md"
             )
-        elif not any(
-            module.file == home or (home.endswith("/") and module.file.startswith(home)) for home in homes
-        ):
+        elif not any(module.file == home or (home.endswith("/") and module.file.startswith(home)) for home in homes):
             wrong.append(f"{module.file}:{line} imports {library}, whose home is {', '.join(homes)}")
     assert not wrong, "\n".join(wrong)
 
 
 def test_only_relative_imports_of_ours(module):
     """ComfyUI loads the package under another name: an absolute import would make a second copy."""
-    wrong = [
-        f"{module.file}:{line}" for line, name in module.others() if name.partition(".")[0] == "maskwright"
-    ]
+    wrong = [f"{module.file}:{line}" for line, name in module.others() if name.partition(".")[0] == "maskwright"]
     assert not wrong, "\n".join(wrong)

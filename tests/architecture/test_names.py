@@ -13,16 +13,13 @@ import maskwright
 def _public_definitions(tree):
     """Functions, classes and methods a user may call, with the class they stand in."""
     for node in tree.body:
-        if isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-        ) and not node.name.startswith("_"):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield None, node
             if isinstance(node, ast.ClassDef):
                 yield from (
                     (node, method)
                     for method in node.body
-                    if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)
-                    and not method.name.startswith("_")
+                    if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and not method.name.startswith("_")
                 )
 
 
@@ -101,9 +98,7 @@ def test_annotations(module):
         if owner is not None and not static:
             named = named[1:]
         rest = [extra for extra in (arguments.vararg, arguments.kwarg) if extra is not None]
-        wrong += [
-            f"{_where(module, node)}({each.arg})" for each in [*named, *rest] if each.annotation is None
-        ]
+        wrong += [f"{_where(module, node)}({each.arg})" for each in [*named, *rest] if each.annotation is None]
         if node.returns is None:
             wrong.append(f"{_where(module, node)} -> ?")
     assert not wrong, "not annotated: " + ", ".join(wrong)

@@ -42,9 +42,7 @@ def _blocks() -> list[Block]:
         text = page.read_text(encoding="utf-8")
         for match in _FENCE.finditer(text):
             line = text.count("\n", 0, match.start(2)) + 1
-            found.append(
-                Block(page.relative_to(ROOT).as_posix(), line, match[2], match[3], match[1] is not None)
-            )
+            found.append(Block(page.relative_to(ROOT).as_posix(), line, match[2], match[3], match[1] is not None))
     return found
 
 
@@ -66,24 +64,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             ],
         )
     if "shell_block" in metafunc.fixturenames:
-        blocks = [
-            block for block in _blocks() if block.language in ("bash", "sh") and "maskwright" in block.code
-        ]
+        blocks = [block for block in _blocks() if block.language in ("bash", "sh") and "maskwright" in block.code]
         metafunc.parametrize("shell_block", blocks, ids=[f"{block.page}:{block.line}" for block in blocks])
 
 
 @pytest.fixture(scope="session")
 def docs_text() -> str:
     """All pages below docs/, one after the other."""
-    return "\n".join(
-        page.read_text(encoding="utf-8") for page in _pages() if page.is_relative_to(ROOT / "docs")
-    )
+    return "\n".join(page.read_text(encoding="utf-8") for page in _pages() if page.is_relative_to(ROOT / "docs"))
 
 
 @pytest.fixture(scope="session")
 def prose_text() -> str:
     """The pages below docs/ that people wrote."""
-    pages = [
-        page for page in _pages() if page.is_relative_to(ROOT / "docs") and page.parent.name != "reference"
-    ]
+    pages = [page for page in _pages() if page.is_relative_to(ROOT / "docs") and page.parent.name != "reference"]
     return "\n".join(page.read_text(encoding="utf-8") for page in pages)

@@ -112,9 +112,7 @@ def test_every_field_of_the_options_is_a_flag(generator, commands):
 def test_every_model_is_documented(docs_text):
     from maskwright.models import catalog
 
-    missing = [
-        name for card in catalog() for name in (card.name, *card.aliases) if f"`{name}`" not in docs_text
-    ]
+    missing = [name for card in catalog() for name in (card.name, *card.aliases) if f"`{name}`" not in docs_text]
     assert not missing, ", ".join(missing)
 
 
@@ -178,8 +176,7 @@ def test_every_dependency_is_weighed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     named = [
-        re.match(r"[\w.-]+", line)[0]
-        for line in [*project["dependencies"], *chain.from_iterable(extras.values())]
+        re.match(r"[\w.-]+", line)[0] for line in [*project["dependencies"], *chain.from_iterable(extras.values())]
     ]
     missing = [name for name in named if name != "maskwright" and not re.search(rf"\b{name}\b", text, re.I)]
     missing += [extra for extra in extras if extra != "all" and f"`{extra}`" not in text]

@@ -51,11 +51,7 @@ def test_lines_are_not_too_long(page):
     if page.parent.name == "reference":
         pytest.skip("generated")
     text = _FENCED.sub("", page.read_text(encoding="utf-8"))
-    long = [
-        line
-        for line in text.splitlines()
-        if len(line) > 125 and not line.startswith("|") and "](" not in line
-    ]
+    long = [line for line in text.splitlines() if len(line) > 125 and not line.startswith("|") and "](" not in line]
     assert not long, "\n".join(long)
 
 
@@ -68,9 +64,7 @@ def test_every_page_is_in_the_menu():
 def test_site_builds_in_strict_mode(run_python, tmp_path):
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("mkdocs is not installed")
-    done = run_python(
-        "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site", cwd=ROOT
-    )
+    done = run_python("-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site", cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     for page in (tmp_path / "site").rglob("*.html"):
         loaded = re.findall(r'(?:src=|<link[^>]*href=)"(https?://[^"]+)', page.read_text(encoding="utf-8"))

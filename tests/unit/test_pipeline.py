@@ -101,7 +101,7 @@ def test_only_the_mask_is_saved_as_gray(segmenter):
 
 
 def test_16_bits_in_and_out(segmenter):
-    image = (IMAGE.astype(np.uint16) * 257) + 3 * (IMAGE < 255)
+    image = (IMAGE.astype(np.uint16) * 257) + np.uint16(3) * (IMAGE < 255)
     result = cutout(image, model=segmenter, options=CutoutOptions(depth=16))
     assert result.rgba.dtype == np.uint16
     shown = result.rgba[..., 3] > 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -196,13 +197,13 @@ def test_gray_windows_keep_their_digits():
 )
 def test_refuses_a_trimap_without_one_zone(value, zone, cure):
     message = f"the trimap's {zone} must be at least one pixel, got none; {cure} or erode less"
-    with pytest.raises(EmptyTrimap, match=message):
+    with pytest.raises(EmptyTrimap, match=re.escape(message)):
         estimate_alpha(np.zeros((4, 4, 3)), np.array([[0.5, value, value, 0.5]] * 4))
 
 
 @pytest.mark.parametrize("epsilon", [0, -1, 1e-13, np.nan, np.inf])
 def test_refuses_an_epsilon_too_small(epsilon):
-    with pytest.raises(RangeError, match="epsilon must be 1e-12 or more, got .*; leave it at 1e-7"):
+    with pytest.raises(RangeError, match=r"epsilon must be 1e-12 or more, got .*; leave it at 1e-7"):
         estimate_alpha(*example(), epsilon=epsilon)
 
 

@@ -27,7 +27,7 @@ def test_a_flat_prediction_holds_no_subject_in_compat():
 def test_an_empty_scene_stays_empty_by_default_and_is_stretched_in_compat():
     faint = np.linspace(0, 0.02, 320 * 320).reshape(320, 320)
     assert open_segmenter("u2netp", engine=plane_engine(faint))(IMAGE).mask.max() <= 0.021
-    assert open_segmenter("u2netp", engine=plane_engine(faint), compat=True)(IMAGE).mask.max() == 1
+    assert open_segmenter("u2netp", engine=plane_engine(faint), compat=True)(IMAGE).mask.max() > 0.9
 
 
 def test_the_mask_has_the_picture_s_size_and_range():
@@ -71,8 +71,8 @@ def test_anime_keeps_the_aspect_on_black():
 
 def test_cloth_resizes_probabilities_and_not_labels():
     logits = np.zeros((4, 96, 96), np.float32)
-    logits[0] = 1
-    logits[3, 24:72, 24:72] = 5  # a square of class 3 on background
+    logits[0] = 9
+    logits[3, 24:72, 24:72] = 18  # a square of class 3 on background
     segmenter = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4))
     image = np.zeros((192, 192, 3), np.uint8)
     result = segmenter(image)
