@@ -142,7 +142,7 @@ def _answer(handler: BaseHTTPRequestHandler, owner: FileServer, reply: Reply) ->
 def _start(handler: BaseHTTPRequestHandler, reply: Reply) -> int | None:
     found = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
     same = handler.headers.get("If-Range", "") in ("", reply.etag, reply.modified)
-    return int(found[1]) if found and same and reply.has_ranges else None
+    return int(found[1]) if found and same and reply.has_ranges and reply.status is None else None
 
 
 def _send_head(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str]) -> None:
