@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from . import __version__
-from .errors import Error, InputError, LicenseNotAccepted, MediaError, OptionError, UnknownModel
+from .cli_options import check_model, cutout_options, make_options, model_options, read_extras, talk_options
+from .cli_talk import agree, job_bar, open_store, talking
+from .errors import Error, InputError, MediaError, OptionError, UnknownModel
 
 if TYPE_CHECKING:
     from .imageio import Cutout
     from .models import ModelCard, Store
-    from .models.store import Arrival
     from .pipeline import CutoutOptions
     from .segmenters import Segmenter
 
@@ -32,16 +30,6 @@ _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
 _GONE = {
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
-}
-_SHORT = {
-    "alpha_matting": "-a",
-    "alpha_matting_foreground_threshold": "-af",
-    "alpha_matting_background_threshold": "-ab",
-    "alpha_matting_erode_size": "-ae",
-    "decontaminate": "-dc",
-    "post_process_mask": "-ppm",
-    "only_mask": "-om",
-    "bgcolor": "-bgc",
 }
 _USAGE_ERRORS = (InputError, MediaError, UnknownModel)
 _INTERRUPTED = 130
@@ -100,207 +88,30 @@ def _leave(error: Exception, debug: bool) -> NoReturn:
     sys.exit(2 if isinstance(error, _USAGE_ERRORS) else 1)
 
 
-# --- options -----------------------------------------------------------------------------------------------------
-
-
-def _option_helps() -> dict[str, str]:
-    """What the docstring of `CutoutOptions` says of each option: one definition for all doors."""
-    from .pipeline import CutoutOptions
-
-    text = (CutoutOptions.__doc__ or "").split("Attributes:")[1].split("Raises:")[0]
-    entries = re.findall(r"^        (\w+): (.+(?:\n {12,}.+)*)", text, re.MULTILINE)
-    return {name: " ".join(help_.split()) for name, help_ in entries}
-
-
-def _cutout_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Every field of `CutoutOptions` as a flag."""
-    from .pipeline import CutoutOptions
-
-    helps = _option_helps()
-    for option in reversed(fields(CutoutOptions)):
-        names = [f"--{option.name.replace('_', '-')}", option.name]
-        if option.name in _SHORT:
-            names.insert(0, _SHORT[option.name])
-        command = click.option(*names, help=helps[option.name], **_option_kind(option.type, option.default))(command)
-    return command
-
-
-def _option_kind(annotation: Any, default: Any) -> dict[str, Any]:
-    if annotation == "bool":
-        return {"is_flag": True}
-    if annotation.startswith("tuple"):
-        return {"nargs": 4, "type": int, "metavar": "R G B A", "default": None}
-    kind = float if annotation.startswith("float") else int
-    return {"type": kind, "default": default, "show_default": default is not None}
-
-
-def _model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Which model runs, where, and what may be fetched for it."""
-    for option in reversed(
-        (
-            click.option("-m", "--model", default="u2netp", show_default=True, help="A name of the catalog."),
-            click.option("--weights", type=click.Path(path_type=Path), help="Your own weights file."),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                help="auto, cpu, cuda, cuda:1, tensorrt, rocm, openvino, coreml, directml; with ! at the end it "
-                "fails where the device cannot be had.",
-            ),
-            click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash."),
-            click.option("--accept-license", is_flag=True, help="Accept the licence of the model."),
-            click.option("-vm", "--vitmatte", is_flag=True, hidden=True),
-            click.option("-x", "--extras", metavar="JSON", help="rembg's extras: model_path."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _talk_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-        click.option("--json", "as_json", is_flag=True, help="Report what was done as JSON."),
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-    ):
-        command = option(command)
-    return command
-
-
-def _make_options(values: dict[str, Any]) -> CutoutOptions:
-    from .pipeline import CutoutOptions
-
-    return CutoutOptions(**{name: values.pop(name) for name in CutoutOptions.names()})
-
-
-# --- talking -----------------------------------------------------------------------------------------------------
-
-
-class _Lines(logging.Handler):
-    """Warnings of the library as lines on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"maskwright: {record.levelname.lower()}: {record.getMessage()}", err=True)
-
-
-@contextmanager
-def _talking(quiet: bool, debug: bool) -> Iterator[None]:
-    """The library's log on stderr while a command runs."""
-    logger = logging.getLogger("maskwright")
-    handler, level = _Lines(), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-class _Progress:
-    """A bar on a terminal, one line elsewhere, while a file is fetched."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Any = None
-        self._done = 0
-
-    def __call__(self, file: str, done: int, total: int | None) -> None:
-        if self._quiet:
-            return
-        if self._bar is None:
-            self._bar = click.progressbar(length=total or 0, label=f"fetching {file}", file=sys.stderr)
-            self._done = 0
-        self._bar.update(done - self._done)
-        self._done = done
-        if done == total:
-            self._bar.render_finish()
-            self._bar = None
-
-
-def _open_store(accept_hash: Sequence[str] = (), quiet: bool = False) -> Store:
-    from .models.store import Store
-
-    return Store(accept=accept_hash, confirm=_confirm_arrival if _can_ask() else None, progress=_Progress(quiet))
-
-
-def _can_ask() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _confirm_arrival(arrival: Arrival) -> bool:
-    click.echo(f"{arrival.file} from {arrival.origin}: {arrival.size:,} bytes, sha256 {arrival.sha256}", err=True)
-    if arrival.expected:
-        click.echo(f"a mirror states another hash: {arrival.expected}", err=True)
-    return click.confirm("No publisher's hash covers this file. Use it from now on?", err=True)
-
-
-def _agree(card: ModelCard, store: Store, accepted: bool) -> None:
-    """See that the licence of a non-commercial model was accepted once."""
-    if card.commercial is not False or store.is_license_accepted(card.name):
-        return
-    click.echo(f"{card.name}: {card.license}, see {card.license_url}", err=True)
-    if not accepted and not (_can_ask() and click.confirm("Accept this licence?", err=True)):
-        raise LicenseNotAccepted(
-            f"the licence of {card.name} was not accepted", hint="give --accept-license, or choose another model"
-        )
-    store.accept_license(card.name)
-
-
 def _open_segmenter(values: dict[str, Any], options: CutoutOptions) -> Segmenter:
     from .models import find_card
     from .segmenters import open_segmenter
 
     if values["vitmatte"]:
         raise OptionError("-vm (ViTMatte) is not in this version", hint="the nearest way is -a, alpha matting")
-    weights = _read_extras(values["extras"]) or values["weights"]
-    card = find_card(_check_model(values["model"]))
-    store = _open_store(values["accept_hash"], values["quiet"])
+    weights = read_extras(values["extras"]) or values["weights"]
+    card = find_card(check_model(values["model"]))
+    store = open_store(values["accept_hash"], values["quiet"])
     if weights is None:
-        _agree(card, store, values["accept_license"])
+        agree(card, store, values["accept_license"])
     return open_segmenter(card.name, weights=weights, device=values["device"], compat=options.compat, store=store)
-
-
-def _check_model(name: str) -> str:
-    """The name, unless it is one of rembg's that has no counterpart here."""
-    nearest = {
-        "sam": "point prompts are not in this version; the nearest is isnet-general-use",
-        "birefnet-general-fp16": "the nearest is birefnet-general, the same network in full precision",
-        "withoutbg": "it sends pictures to a paid service; the nearest on this machine is birefnet-general",
-        "atlascloud": "it sends pictures to a paid service; the nearest on this machine is birefnet-general",
-    }
-    if name in nearest:
-        raise OptionError(f"model {name} is not here", hint=nearest[name])
-    return name
-
-
-def _read_extras(extras: str | None) -> Path | None:
-    """The weights file that rembg's `-x '{"model_path": …}'` names; anything else in there is refused."""
-    if not extras:
-        return None
-    try:
-        values = json.loads(extras)
-    except json.JSONDecodeError as error:
-        raise OptionError("-x", expected="a JSON object", got=repr(extras), hint=str(error)) from error
-    unknown = sorted(set(values) - {"model_path"}) if isinstance(values, dict) else [type(values).__name__]
-    if unknown:
-        raise OptionError("-x", expected="only model_path", got=", ".join(unknown), hint="see maskwright cut --help")
-    return Path(values["model_path"]).expanduser() if "model_path" in values else None
-
-
-# --- commands ----------------------------------------------------------------------------------------------------
 
 
 @app.command("cut")
 @click.argument("source", metavar="INPUT", default=None, required=False)
 @click.argument("target", metavar="[OUTPUT]", default=None, required=False)
-@_model_options
-@_cutout_options
+@model_options
+@cutout_options
 @click.option("--format", "format_", help="png, webp, jpeg, tiff or avif; by default what OUTPUT's name says.")
 @click.option("--quality", type=click.IntRange(1, 100), help="1 to 100, for lossy formats.")
 @click.option("--max-pixels", type=int, help="Refuse pictures with more pixels than this.")
 @click.option("--all-frames", is_flag=True, help="Cut every frame of an animation (webp, png, gif).")
-@_talk_options
+@talk_options
 def cut(source: str | None, target: str | None, **values: Any) -> None:
     """Remove the background of one picture.
 
@@ -311,9 +122,9 @@ def cut(source: str | None, target: str | None, **values: Any) -> None:
 
     source = source or _default_source()
     goal = _choose_target(source, target)
-    options = _make_options(values)
+    options = make_options(values)
     start = time.perf_counter()
-    with _talking(values["quiet"], values["debug"]):
+    with talking(values["quiet"], values["debug"]):
         data = sys.stdin.buffer.read() if source == "-" else source
         if values["all_frames"]:
             _cut_animation(data, goal, values, options)
@@ -397,15 +208,15 @@ def _report(source: str, target: Path | None, result: Cutout, seconds: float, va
 @app.command("batch")
 @click.argument("source", metavar="INPUT_DIR", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUTPUT_DIR", type=click.Path(path_type=Path))
-@_model_options
-@_cutout_options
+@model_options
+@cutout_options
 @click.option("-w", "--watch", is_flag=True, help="Go on with pictures that arrive, until stop.txt appears.")
 @click.option("-d", "--delete-input", "--delete_input", is_flag=True, help="Delete a picture once its cut-out is safe.")
 @click.option("--accept-usage-cost", is_flag=True, hidden=True)
 @click.option("--flat", is_flag=True, help="Put all cut-outs into OUTPUT_DIR itself.")
 @click.option("--format", "format_", default="png", show_default=True, help="png, webp, jpeg, tiff or avif.")
 @click.option("--max-pixels", type=int, help="Refuse pictures with more pixels than this.")
-@_talk_options
+@talk_options
 def batch(source: Path, target: Path, **values: Any) -> None:
     """Remove the background of a folder of pictures.
 
@@ -415,12 +226,12 @@ def batch(source: Path, target: Path, **values: Any) -> None:
     from .imageio import load_image
     from .pipeline import cut_with
 
-    options = _make_options(values)
+    options = make_options(values)
 
     def plan() -> list[Job]:
         return plan_batch(source, target, suffix=f".{values['format_']}", flat=values["flat"])
 
-    with _talking(values["quiet"], values["debug"]):
+    with talking(values["quiet"], values["debug"]):
         jobs = plan()
         with _open_segmenter(values, options) as segmenter:
 
@@ -429,7 +240,7 @@ def batch(source: Path, target: Path, **values: Any) -> None:
                     loaded = load_image(path, max_pixels=values["max_pixels"], keep_gps=options.keep_gps)
                     return cut_with(segmenter, loaded, options)
 
-                with _job_bar(len(jobs), values["quiet"]) as step:
+                with job_bar(len(jobs), values["quiet"]) as step:
                     return run_batch(jobs, cut, delete_input=values["delete_input"], progress=step)
 
             report = run(jobs)
@@ -438,15 +249,6 @@ def batch(source: Path, target: Path, **values: Any) -> None:
                 _report_batch(more, values)
     if report.failed:
         sys.exit(1)
-
-
-@contextmanager
-def _job_bar(count: int, quiet: bool) -> Iterator[Callable[[Any], None] | None]:
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=count, label="cutting", file=sys.stderr, show_pos=True) as bar:
-        yield lambda _: bar.update(1)
 
 
 def _report_batch(report: Any, values: dict[str, Any]) -> None:
@@ -463,10 +265,10 @@ def _report_batch(report: Any, values: dict[str, Any]) -> None:
 @app.command("stream")
 @click.argument("width", type=click.IntRange(min=1))
 @click.argument("height", type=click.IntRange(min=1))
-@_model_options
-@_cutout_options
+@model_options
+@cutout_options
 @click.option("-o", "--output-specifier", "--output_specifier", help="printf-style file names, e.g. out-%03u.png.")
-@_talk_options
+@talk_options
 def stream(width: int, height: int, output_specifier: str | None, **values: Any) -> None:
     """Cut raw RGB24 frames from stdin; PNG files by -o, else PNG after PNG on stdout."""
     import numpy as np
@@ -474,8 +276,8 @@ def stream(width: int, height: int, output_specifier: str | None, **values: Any)
     from .imageio import load_image
     from .pipeline import cut_with
 
-    options = _make_options(values)
-    with _talking(values["quiet"], values["debug"]), _open_segmenter(values, options) as segmenter:
+    options = make_options(values)
+    with talking(values["quiet"], values["debug"]), _open_segmenter(values, options) as segmenter:
         for number, data in enumerate(_read_frames(width * height * 3)):
             frame = np.frombuffer(data, np.uint8).reshape(height, width, 3)
             result = cut_with(segmenter, load_image(frame), options)
@@ -520,7 +322,7 @@ def _read_frames(size: int) -> Iterator[bytes]:
 @click.option("--keep-largest", is_flag=True, help="Keep only the largest island.")
 @click.option("--invert", is_flag=True, help="Swap selected and not selected.")
 @click.option("--smooth", type=float, default=0, help="Pixels.")
-@_talk_options
+@talk_options
 def mask(source: str, target: str, shrink: float, grow: float, quiet: bool, debug: bool, **values: Any) -> None:
     """Work on a mask: a gray picture, or the transparency of a cut-out."""
     from .imageio import load_mask, save_mask
@@ -529,7 +331,7 @@ def mask(source: str, target: str, shrink: float, grow: float, quiet: bool, debu
     del values["as_json"]
     goal = _choose_target(source, target)
     options = CutoutOptions(grow=grow - shrink, **values)
-    with _talking(quiet, debug):
+    with talking(quiet, debug):
         found = load_mask(sys.stdin.buffer.read() if source == "-" else source)
         data = save_mask(shape_mask(found, options), goal)
     if goal is None:
@@ -542,12 +344,12 @@ def models() -> None:
 
 
 @models.command("list")
-@_talk_options
+@talk_options
 def list_models(quiet: bool, as_json: bool, **_: Any) -> None:
     """All models: what they are for, their licence, and whether their weights are here."""
     from .models import catalog
 
-    store = _open_store(quiet=quiet)
+    store = open_store(quiet=quiet)
     rows = [(card, _is_here(card, store)) for card in catalog()]
     if as_json:
         click.echo(json.dumps([{**asdict(card), "here": here} for card, here in rows]))
@@ -570,12 +372,12 @@ def _size_of(card: ModelCard) -> str:
 
 @models.command("info")
 @click.argument("name")
-@_talk_options
+@talk_options
 def info(name: str, as_json: bool, **_: Any) -> None:
     """Everything the catalog knows of a model."""
     from .models import find_card
 
-    card = find_card(_check_model(name))
+    card = find_card(check_model(name))
     values = asdict(card)
     if as_json:
         click.echo(json.dumps(values))
@@ -588,7 +390,7 @@ def info(name: str, as_json: bool, **_: Any) -> None:
 @click.argument("names", metavar="NAME...", nargs=-1)
 @click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash.")
 @click.option("--accept-license", is_flag=True, help="Accept the licences of the models named.")
-@_talk_options
+@talk_options
 def fetch(
     names: tuple[str, ...],
     accept_hash: tuple[str, ...],
@@ -601,13 +403,13 @@ def fetch(
     from .models import catalog, find_card
     from .segmenters import choose_weights
 
-    cards = [find_card(_check_model(name)) for name in names]
+    cards = [find_card(check_model(name)) for name in names]
     if not names:
         cards = [card for card in catalog() if card.commercial is not False and _is_published(card)]
-    store = _open_store(accept_hash, quiet)
-    with _talking(quiet, debug):
+    store = open_store(accept_hash, quiet)
+    with talking(quiet, debug):
         for card in cards:
-            _agree(card, store, accept_license)
+            agree(card, store, accept_license)
             stored = store.ensure(choose_weights(card, store))
             if as_json:
                 click.echo(json.dumps({"model": card.name, "path": str(stored.path), "sha256": stored.sha256}))
@@ -620,12 +422,12 @@ def _is_published(card: ModelCard) -> bool:
 
 
 @app.command("doctor")
-@_talk_options
+@talk_options
 def doctor(as_json: bool, **_: Any) -> None:
     """What is installed and what is missing: engines, devices, the store, extras."""
     from .doctor import examine
 
-    report = examine(_open_store(quiet=True))
+    report = examine(open_store(quiet=True))
     if as_json:
         click.echo(json.dumps(report))
         return

@@ -14,6 +14,7 @@ from PIL import Image
 
 from .decode import PILLOW_ERRORS, quiet
 from .errors import Error, MediaError, OptionError, RangeError
+from .metadata import plain_exif
 from .png import encode_png
 from .types import AnyArray
 
@@ -78,7 +79,7 @@ def encode_picture(
         format: One of `OUTPUT_FORMATS`.
         quality: 1 to 100 for JPEG, AVIF and, then no longer lossless, WebP. Others take no notice of it.
         icc_profile: An ICC profile that fits the colours.
-        exif: EXIF data, led by `Exif`.
+        exif: EXIF data, led by `Exif`. A TIFF keeps only its texts and resolution.
 
     Raises:
         OptionError: The format cannot hold these pixels: 16 bits, or transparency in a JPEG.
@@ -95,7 +96,7 @@ def encode_picture(
     if format == "jpeg" and pixels.ndim == 3:
         pixels = _opaque(pixels)
     image = Image.fromarray(_hard_edged(pixels) if format == "gif" else pixels)
-    extras = {"icc_profile": icc_profile, "exif": exif}
+    extras = {"icc_profile": icc_profile, "exif": plain_exif(exif) if exif and format == "tiff" else exif}
     return _saved(image, format, {**_options(format, quality), **{k: v for k, v in extras.items() if v}})
 
 
@@ -173,7 +174,8 @@ def encode_frames(
     _check_quality(quality)
     if min(durations_ms) < 0:
         raise RangeError("a frame's duration", expected="at least 0 ms", got=f"{min(durations_ms):g}", hint="use 0")
-    first, *rest = [Image.fromarray(_hard_edged(frame) if format == "gif" else frame) for frame in frames]
+    images = [Image.fromarray(_hard_edged(frame) if format == "gif" else frame) for frame in frames]
+    first, *rest = [image.convert("RGB") if image.mode == "L" else image for image in images]  # Pillow has no gray APNG
     options: dict[str, Any] = {
         "save_all": True,
         "append_images": rest,

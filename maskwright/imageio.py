@@ -60,6 +60,7 @@ class LoadedImage:
         format: The file's format, such as `PNG`; None for arrays and pictures made in memory.
         frames: How many pictures the source holds; this is one of them.
         notes: What a user may want to know, such as that only the first frame was read.
+        mode: Pillow's name for what the source held, such as `L` for one channel.
     """
 
     image: AnyArray
@@ -69,6 +70,7 @@ class LoadedImage:
     format: str | None
     frames: int = 1
     notes: tuple[str, ...] = ()
+    mode: str = "RGB"
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -179,7 +181,8 @@ def _brightness(image: AnyArray) -> AnyArray:
 
 def _quantized(values: FloatArray, dtype: Any) -> AnyArray:
     """[0, 1] over the whole range of an integer type, half to even."""
-    return np.asarray(np.rint(values * np.float64(np.iinfo(dtype).max)), dtype)
+    scaled = np.multiply(values, np.iinfo(dtype).max, dtype=np.float64)
+    return np.rint(scaled, out=scaled).astype(dtype)
 
 
 def _pixel_limit(max_pixels: int | None) -> int:
@@ -230,6 +233,7 @@ class _Opened:
             format="JPEG" if self.image.format == "MPO" else self.image.format,
             frames=frames,
             notes=(*planes.notes, *notes),
+            mode=self.image.mode,
         )
 
     def _exif(self, *, keep_gps: bool) -> tuple[bytes | None, tuple[str, ...]]:
@@ -316,7 +320,8 @@ def _from_array(source: AnyArray) -> LoadedImage:
     image = np.ascontiguousarray(image).view()
     image.flags.writeable = False
     alpha = None if alpha is None else np.ascontiguousarray(alpha)
-    return LoadedImage(image=image, alpha=alpha, icc_profile=None, exif=None, format=None)
+    mode = "RGB" if source.ndim == 3 and source.shape[2] > 2 else "L"
+    return LoadedImage(image=image, alpha=alpha, icc_profile=None, exif=None, format=None, mode=mode)
 
 
 def _with_channels(source: AnyArray) -> AnyArray:

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-__all__ = ["clean_exif", "color_converter", "exif_orientation"]
+__all__ = ["clean_exif", "color_converter", "exif_orientation", "plain_exif"]
 
 ORIENTATION = 0x0112
 EXIF_IFD = 0x8769
@@ -24,6 +24,7 @@ KEPT_TAGS = frozenset(
 ).union(range(0x9C9B, 0x9CA0))
 # The maker's private block, the offset of a further directory, padding, and the width and height before turning.
 DROPPED_EXIF_TAGS = frozenset([0x927C, 0xA005, 0xEA1C, 0xA002, 0xA003])
+RESOLUTION_TAGS = frozenset([0x011A, 0x011B, 0x0128])
 LONGEST_VALUE = 4096  # bytes; what is longer describes nothing, but may be a preview
 LONGEST_EXIF = 65000  # bytes; what fits a JPEG's segment
 
@@ -54,6 +55,18 @@ def clean_exif(exif: Image.Exif, *, keep_gps: bool = False) -> bytes | None:
         return None
     cleaned = kept.tobytes()
     return cleaned if len(cleaned) <= LONGEST_EXIF else None
+
+
+def plain_exif(exif: bytes) -> Image.Exif:
+    """The part of EXIF data that fits a TIFF's own directory, as far as Pillow can write it: texts and resolution.
+
+    Args:
+        exif: Led by `Exif`.
+    """
+    full, plain = Image.Exif(), Image.Exif()
+    full.load(exif)
+    plain.update({tag: value for tag, value in full.items() if isinstance(value, str) or tag in RESOLUTION_TAGS})
+    return plain
 
 
 def _put_ifd(exif: Image.Exif, tag: int, values: Mapping[int, Any]) -> None:

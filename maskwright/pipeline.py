@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["CutoutOptions", "cut_with", "cutout", "segment", "shape_mask"]
 
 _logger = logging.getLogger(__name__)
 
+_ONE_CHANNEL = frozenset({"1", "F", "I", "I;16", "L", "P"})
 _THRESHOLD = {"foreground": 240, "background": 10, "erode": 10}  # rembg's command line
 
 
@@ -206,7 +207,7 @@ def shape_mask(mask: FloatArray, options: CutoutOptions) -> FloatArray:
         options: Which steps to take.
     """
     steps = (
-        (options.threshold is not None, lambda m: masks.threshold(m, options.threshold)),
+        (options.threshold is not None, lambda m: masks.threshold(m, options.threshold or 0)),
         (options.post_process_mask, masks.post_process),
         (options.fill_holes > 0, lambda m: masks.fill_holes(m, options.fill_holes)),
         (options.min_area > 0, lambda m: masks.remove_islands(m, options.min_area)),
@@ -250,7 +251,8 @@ def _refine(
     image: AnyArray, mask: FloatArray, options: CutoutOptions
 ) -> tuple[FloatArray, FloatArray | None, tuple[str, ...]]:
     """Alpha, the subject's own colours where they were asked for, and what there is to say about it."""
-    alpha, notes = mask, ()
+    alpha = mask
+    notes: tuple[str, ...] = ()
     if options.only_mask and not options.alpha_matting:
         return alpha, None, ()
     if options.alpha_matting:
@@ -280,6 +282,8 @@ def _cut_as_original(loaded: LoadedImage, result: SegmentResult, options: Cutout
     """rembg's way, in its order and with its rounding: one cut-out per mask, stacked top to bottom."""
     shaped = [shape_mask(mask, options) for mask in result.masks.values() or [result.mask]]
     picture = _to_picture(loaded)
+    if options.alpha_matting and loaded.mode in _ONE_CHANNEL:
+        options = replace(options, alpha_matting=False, decontaminate=True)  # where rembg's matting gives up
     rgba = np.concatenate([_cut_one_as_original(picture, one, options) for one in shaped])
     mask = np.concatenate(shaped)
     alpha = mask if options.only_mask else rgba[..., 3].astype(np.float32) / np.float32(255)

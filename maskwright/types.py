@@ -147,7 +147,8 @@ def to_8_bit(values: AnyArray) -> AnyArray:
     """
     if values.dtype == np.uint8:
         return values
-    return np.round(values / np.float32(257)).astype(np.uint8)
+    rounded: AnyArray = np.round(values / np.float32(257)).astype(np.uint8)
+    return rounded
 
 
 def _check_unit(values: AnyArray, name: str) -> AnyArray:

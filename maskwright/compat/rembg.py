@@ -9,7 +9,7 @@ commercially. Options that rembg would ignore are refused. Weights are checked b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -17,12 +17,12 @@ from PIL import Image
 from ..errors import OptionError, ShapeError
 from ..imageio import load_image
 from ..pipeline import CutoutOptions, cut_with
+from ..png import encode_png
 from ..segmenters import Segmenter, open_segmenter
 from ..types import AnyArray
 
 __all__ = ["Session", "new_session", "remove"]
 
-Data = TypeVar("Data", bytes, Image.Image, AnyArray)
 
 _DEVICES = {
     "CPUExecutionProvider": "cpu",
@@ -81,7 +81,7 @@ def new_session(
 
 
 def remove(
-    data: Data,
+    data: bytes | Image.Image | AnyArray,
     alpha_matting: bool = False,
     alpha_matting_foreground_threshold: int = 240,
     alpha_matting_background_threshold: int = 10,
@@ -96,7 +96,7 @@ def remove(
     force_return_bytes: bool = False,
     *,
     putalpha: bool = False,
-) -> Data | bytes:
+) -> bytes | Image.Image | AnyArray:
     """The picture without its background, of the type that came in: PNG bytes, a PIL image, or an array.
 
     Args:
@@ -138,12 +138,13 @@ def remove(
     )
     loaded = load_image(data)
     cutout = cut_with(session.segmenter, loaded, options)
-    if putalpha and not only_mask and not alpha_matting:
-        picture = Image.fromarray(np.dstack([loaded.image, np.round(cutout.mask * 255).astype(np.uint8)]))
-    else:
-        picture = cutout.to_pil()
+    picture = cutout.to_pil()
+    if putalpha and not (only_mask or alpha_matting):
+        gray = Image.fromarray(np.round(cutout.mask * 255).astype(np.uint8))
+        picture = Image.fromarray(loaded.image).convert("L" if loaded.mode == "L" else "RGB")
+        picture.putalpha(gray)
     if isinstance(data, bytes) or force_return_bytes:
-        from ..png import encode_png
-
         return encode_png(np.asarray(picture))
-    return cast("Data", picture if isinstance(data, Image.Image) else np.asarray(picture))
+    if isinstance(data, Image.Image):
+        return picture
+    return np.asarray(picture)

@@ -13,7 +13,7 @@ from ..engines.base import Engine
 from ..errors import EngineFailed, ShapeError
 from ..geometry import Placement, fit_placement, place
 from ..imageio import ImageSource, load_image
-from ..models.card import ModelCard, Postprocess, Preprocess
+from ..models.card import Fit, ModelCard, Postprocess, Preprocess
 from ..types import AnyArray, FloatArray, Provenance, SegmentResult, to_8_bit
 
 __all__ = ["Prepared", "Segmenter"]
@@ -133,7 +133,8 @@ class Segmenter(ABC):
         if loaded.alpha is None or self.compat:
             return image
         opacity = (to_8_bit(loaded.alpha) / np.float32(255))[..., np.newaxis]  # (H, W, 1)
-        return np.round(image * opacity + _GRAY * (1 - opacity)).astype(np.uint8)
+        shown: AnyArray = np.round(image * opacity + _GRAY * (1 - opacity)).astype(np.uint8)
+        return shown
 
     def _groups(self, sources: Iterable[ImageSource]) -> Iterator[list[Prepared]]:
         """Prepared pictures in their order, grouped as far as shapes and the network allow."""
@@ -178,5 +179,5 @@ def _fit_to_engine(pre: Preprocess, engine: Engine) -> Preprocess:
         )
     if not height or not width:
         return pre
-    fit = "letterbox" if pre.fit == "letterbox" else "stretch"
+    fit: Fit = "letterbox" if pre.fit == "letterbox" else "stretch"
     return replace(pre, size_hw=(height, width), fit=fit)

@@ -58,4 +58,5 @@ def _resize_quantized(prediction: AnyArray, placement: Placement, kernel: Kernel
     method = {"lanczos": Image.Resampling.LANCZOS}.get(kernel, Image.Resampling.BILINEAR)
     picture = Image.fromarray((prediction * 255).astype(np.uint8))
     resized = np.asarray(picture.resize(placement.image_hw[::-1], method))
-    return resized.astype(np.float32) / np.float32(255)
+    scaled: FloatArray = resized.astype(np.float32) / np.float32(255)
+    return scaled

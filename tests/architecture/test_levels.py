@@ -48,6 +48,8 @@ LEVELS = {
     "doctor": 7,
     "comfyui": 7,
     "cli": 8,
+    "cli_options": 8,
+    "cli_talk": 8,
     "__main__": 8,
     "__init__": 8,
 }
@@ -66,6 +68,8 @@ NEIGHBOURS = {
     ("server", "batch"),
     ("server", "video"),
     ("__main__", "cli"),
+    ("cli", "cli_options"),
+    ("cli", "cli_talk"),
 }
 
 # Arrows that the levels alone would allow.
@@ -84,7 +88,7 @@ FREE = {"numpy", "PIL"}
 HOMES = {
     "ai_edge_litert": ["engines/litert.py"],
     "av": ["video.py"],
-    "click": ["cli.py"],
+    "click": ["cli.py", "cli_options.py", "cli_talk.py"],
     "comfy": ["comfyui/"],
     "diffusers": ["detail/diffusers.py"],
     "filelock": ["models/store.py", "models/fetch.py"],
@@ -97,7 +101,7 @@ HOMES = {
     "onnxscript": ["models/convert.py"],
     "pillow_heif": ["decode.py", "imageio.py"],
     "ray": ["cluster.py"],
-    "rich": ["cli.py"],
+    "rich": ["cli.py", "cli_talk.py"],
     "safetensors": ["engines/torch.py", "models/convert.py", "networks/", "detail/", "comfyui/"],
     "scipy": ["refine/", "metrics.py", "detail/"],
     "torch": [

@@ -1,0 +1,101 @@
+"""What the command line says on stderr and asks on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import LicenseNotAccepted
+
+if TYPE_CHECKING:
+    from .models import ModelCard, Store
+    from .models.store import Arrival
+
+__all__ = ["agree", "job_bar", "open_store", "talking"]
+
+
+class _Lines(logging.Handler):
+    """Warnings of the library as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"maskwright: {record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def talking(quiet: bool, debug: bool) -> Iterator[None]:
+    """The library's log on stderr while a command runs."""
+    logger = logging.getLogger("maskwright")
+    handler, level = _Lines(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Progress:
+    """A bar on a terminal, one line elsewhere, while a file is fetched."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._done = 0
+
+    def __call__(self, file: str, done: int, total: int | None) -> None:
+        if self._quiet:
+            return
+        if self._bar is None:
+            self._bar = click.progressbar(length=total or 0, label=f"fetching {file}", file=sys.stderr)
+            self._done = 0
+        self._bar.update(done - self._done)
+        self._done = done
+        if done == total:
+            self._bar.render_finish()
+            self._bar = None
+
+
+def open_store(accept_hash: Sequence[str] = (), quiet: bool = False) -> Store:
+    """The store of this machine; on a terminal it shows progress and asks."""
+    from .models.store import Store
+
+    return Store(accept=accept_hash, confirm=_confirm_arrival if _can_ask() else None, progress=_Progress(quiet))
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _confirm_arrival(arrival: Arrival) -> bool:
+    click.echo(f"{arrival.file} from {arrival.origin}: {arrival.size:,} bytes, sha256 {arrival.sha256}", err=True)
+    if arrival.expected:
+        click.echo(f"a mirror states another hash: {arrival.expected}", err=True)
+    return click.confirm("No publisher's hash covers this file. Use it from now on?", err=True)
+
+
+def agree(card: ModelCard, store: Store, accepted: bool) -> None:
+    """See that the licence of a non-commercial model was accepted once."""
+    if card.commercial is not False or store.is_license_accepted(card.name):
+        return
+    click.echo(f"{card.name}: {card.license}, see {card.license_url}", err=True)
+    if not accepted and not (_can_ask() and click.confirm("Accept this licence?", err=True)):
+        raise LicenseNotAccepted(
+            f"the licence of {card.name} was not accepted", hint="give --accept-license, or choose another model"
+        )
+    store.accept_license(card.name)
+
+
+@contextmanager
+def job_bar(count: int, quiet: bool) -> Iterator[Callable[[Any], None] | None]:
+    """A progress bar over jobs on a terminal; elsewhere None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=count, label="cutting", file=sys.stderr, show_pos=True) as bar:
+        yield lambda _: bar.update(1)
