@@ -181,7 +181,8 @@ def _brightness(image: AnyArray) -> AnyArray:
 
 def _quantized(values: FloatArray, dtype: Any) -> AnyArray:
     """[0, 1] over the whole range of an integer type, half to even."""
-    scaled = np.multiply(values, np.iinfo(dtype).max, dtype=np.float64)
+    wide = np.float32 if np.iinfo(dtype).bits == 8 and values.itemsize <= 4 else np.float64
+    scaled = np.multiply(values, np.iinfo(dtype).max, dtype=wide)
     return np.rint(scaled, out=scaled).astype(dtype)
 
 

@@ -289,8 +289,10 @@ class Store:
         try:
             self._check_accepted(weights, _arrival(weights, digests, part, origin))
         except HashMismatch:
-            part.replace(self._models / f"{weights.file}.{digests['sha256'][:12]}.unaccepted")
-            fetch.discard(part)
+            kept = self._models / _unaccepted_name(weights, digests["sha256"])
+            if part != kept:
+                part.replace(kept)
+                fetch.discard(part)  # what is remembered of it
             raise
         part.replace(path)
         fetch.discard(part)
@@ -300,20 +302,19 @@ class Store:
     def _adopt(self, weights: Weights) -> StoredWeights | None:
         """What came earlier and was not accepted then: it is not fetched a second time."""
         waiting = self._unaccepted(weights)
-        accepted = [path for path in waiting if any(path.name.split(".")[-2] == sha[:12] for sha in self._accept)]
-        for path in (accepted or waiting)[:1]:
+        wanted = {_unaccepted_name(weights, sha256) for sha256 in self._accept}
+        for path in sorted(waiting, key=lambda path: path.name not in wanted)[:1]:
             return self._install(path, weights, str(path))
         return None
 
     def _unaccepted(self, weights: Weights) -> list[Path]:
+        length = len(_unaccepted_name(weights, "0" * 64))  # `net.onnx.data` is not `net.onnx`
+        start = f"{weights.file}."
         try:
-            return sorted(
-                path
-                for path in self._models.iterdir()
-                if path.name.startswith(f"{weights.file}.") and path.name.endswith(".unaccepted")
-            )
+            found = [path for path in self._models.iterdir() if path.name.endswith(".unaccepted")]
         except OSError:
             return []
+        return sorted(path for path in found if path.name.startswith(start) and len(path.name) == length)
 
     def _check_accepted(self, weights: Weights, arrival: Arrival) -> None:
         """Nothing, if the publisher's hash says enough, or somebody vouched for exactly this content."""
@@ -522,6 +523,10 @@ def _bare(name: str) -> str:
     if name in ("", "..") or PureWindowsPath(name).name != name:
         raise OptionError("name of a weights file", expected="without a folder", got=repr(name), hint="correct its row")
     return name
+
+
+def _unaccepted_name(weights: Weights, sha256: str) -> str:
+    return f"{weights.file}.{sha256[:12]}.unaccepted"
 
 
 def _is_file(path: Path) -> bool:

@@ -386,6 +386,11 @@ class TestVouchedHashes:
             stored.path.unlink()
             (home / "accepted.json").unlink()
 
+    def test_what_is_kept_of_another_file_stays(self, home, server):
+        other = put(home / "models" / f"net.onnx.data.{OTHER_SHA256[:12]}.unaccepted", OTHER)
+        Store(home).ensure(row(OFFICIAL, sources=(Url(server.serve("net.onnx", CONTENT)),)))
+        assert names(home / "models") == ["net.onnx", other.name]
+
     def test_a_fetched_file_that_is_confirmed(self, home, server):
         url = server.serve("net.onnx", CONTENT)
         asked = []
@@ -668,7 +673,7 @@ class TestProcesses:
         from filelock import FileLock
 
         put(home / "locks" / "net.onnx.lock", b"")
-        other = FileLock(home / "locks" / "net.onnx.lock")
+        other = FileLock(home / "locks" / "net.onnx.lock", thread_local=False)
         other.acquire()
         threading.Timer(1.3, put, (home / "models" / "net.onnx",)).start()
         threading.Timer(1.4, other.release, kwargs={"force": True}).start()
