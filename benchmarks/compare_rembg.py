@@ -3,8 +3,8 @@
     pip install ".[cpu,bench]"
     python benchmarks/compare_rembg.py --rounds 7
 
-Writes `docs/benchmarks.md`, its picture, and the figures as `benchmarks/results/rembg.json`. Each round runs both programs once, so a machine
-that slows down slows both; what counts is the median of the ratios, pair by pair.
+Writes `docs/benchmarks.md`, its picture, and the figures as `benchmarks/results/rembg.json`. Each round
+runs both programs once, so a machine that slows down slows both; what counts is the median of the ratios, pair by pair.
 """
 
 from __future__ import annotations

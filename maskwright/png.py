@@ -33,8 +33,8 @@ COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: gray, gray + alpha, RGB, RGB
 UP, AVERAGE, PAETH = 2, 3, 4
 
 STRIP_BYTES = 1 << 19  # of filtered rows: what stays in a core's cache, and enough to make a flush cheap
-SAMPLES = 8  # sample strips a picture is judged by, together at most a third of it
-SAMPLE_BYTES = 1 << 17  # at most, of one sample strip: four times what deflate can look back
+SAMPLES = 6  # sample strips a picture is judged by, together at most a third of it
+SAMPLE_BYTES = 1 << 16  # at most, of one sample strip: twice what deflate can look back
 SMALL_BYTES = 1 << 18  # a picture up to here is its own sample
 FLAT = 8  # a picture that deflates by this factor is flat: a mask, a drawing
 MAX_THREADS = 8
