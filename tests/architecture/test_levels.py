@@ -61,6 +61,7 @@ NEIGHBOURS = {
     ("imageio", "encode"),
     ("decode", "metadata"),
     ("encode", "decode"),
+    ("encode", "metadata"),
     ("encode", "png"),
     ("imageio", "metadata"),
     ("video", "batch"),
