@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -54,12 +56,14 @@ class BatchReport:
     Attributes:
         written: Cut-outs written by this run.
         skipped: Cut-outs that were there already.
-        failed: Picture to what was wrong with it.
+        failed: Picture to what was wrong with it; with `delete_input` also why it was kept.
+        notes: Picture to what there is to know of its cut-out.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
+    notes: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
 
 def plan_batch(folder: Path, target: Path, *, suffix: str = ".png", flat: bool = False) -> list[Job]:
@@ -79,30 +83,38 @@ def plan_batch(folder: Path, target: Path, *, suffix: str = ".png", flat: bool =
         OptionError: `target` is `folder`.
     """
     if not folder.is_dir():
-        raise MediaError(str(folder), expected="a folder", got="no such folder", hint="check the path")
+        got = "a file" if folder.exists() else "no such folder"
+        raise MediaError(str(folder), expected="a folder", got=got, hint="check the path; for one file use cut")
     if target.resolve() == folder.resolve():
         raise OptionError("the folder for cut-outs", expected="another one", got=str(target), hint="name a new one")
-    sources = sorted(path for path in folder.rglob("*") if _is_picture(path) and not _is_inside(path, target))
+    own = target if _is_inside(target, folder) else None  # a second run must not cut the first one's cut-outs
+    sources = sorted(path for path in folder.rglob("*") if _is_picture(path) and not (own and _is_inside(path, own)))
     names = _name_targets([source.relative_to(folder) for source in sources], suffix, flat)
     return [Job(source, target / name) for source, name in zip(sources, names, strict=True)]
 
 
 def _name_targets(sources: list[Path], suffix: str, flat: bool) -> list[Path]:
-    """A name of its own for each source: the shortest of three forms that no other source claims."""
-    forms = [
-        [
-            Path(base.with_suffix(suffix)),
-            Path(f"{base}{suffix}"),
-            Path("_".join(source.parts) + suffix),
-        ]
-        for source, base in ((source, Path(source.name) if flat else source) for source in sources)
+    """A name of its own for each source: the shortest of three forms that no other source claims.
+
+    Upper and lower case count as the same, because some file systems do not tell them apart.
+    """
+    forms = [_forms_of(source, Path(source.name) if flat else source, suffix) for source in sources]
+    claims = Counter(name.lower() for form in forms for name in set(form))
+    return [
+        Path(next((name for name in form if claims[name.lower()] == 1), _hashed(form[-1], source)))
+        for form, source in zip(forms, sources, strict=True)
     ]
-    claims = Counter(name for form in forms for name in set(form))
-    return [next((name for name in form if claims[name] == 1), _numbered(form[0], n)) for n, form in enumerate(forms)]
 
 
-def _numbered(name: Path, number: int) -> Path:
-    return name.with_name(f"{name.stem}-{number}{name.suffix}")
+def _forms_of(source: Path, base: Path, suffix: str) -> list[str]:
+    return [str(base.with_suffix(suffix)), f"{base}{suffix}", "_".join(source.parts) + suffix]
+
+
+def _hashed(name: str, source: Path) -> str:
+    """A name that depends on this source alone, so that it stays when other pictures come and go."""
+    mark = hashlib.sha256(source.as_posix().encode()).hexdigest()[:12]
+    path = Path(name)
+    return str(path.with_name(f"{path.stem}-{mark}{path.suffix}"))
 
 
 def run_batch(
@@ -167,17 +179,25 @@ def _run_job(job: Job, cut: Callable[[Path], Cutout], delete_input: bool, report
         result = cut(job.source)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         result.save(job.target)
+        report.written.append(job.target)
+        if result.notes:
+            report.notes[job.source] = result.notes
         if delete_input:
             _delete_verified(job, result)
     except (Error, OSError) as error:
         report.failed[job.source] = str(error)
-    else:
-        report.written.append(job.target)
+    except Exception as error:  # noqa: BLE001 - one picture must not end the others' run
+        report.failed[job.source] = f"unexpected {type(error).__name__}: {error}"
 
 
 def _delete_verified(job: Job, result: Cutout) -> None:
-    """Delete the picture if what lies on the disk can be read and has the right size."""
-    size_hw = load_image(job.target).size_hw
+    """Delete the picture if all of it was cut, and what lies on the disk can be read and has the right size."""
+    if result.frames > 1:
+        raise MediaError(
+            f"{job.source} was kept: it holds {result.frames} pictures and one was cut",
+            hint="cut it with --all-frames, then delete it yourself",
+        )
+    size_hw = load_image(job.target, max_pixels=sys.maxsize).size_hw
     if size_hw != result.rgba.shape[:2]:
         raise MediaError(str(job.target), expected=f"{result.rgba.shape[:2]}", got=str(size_hw), hint="kept the input")
     job.source.unlink()

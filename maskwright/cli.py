@@ -6,8 +6,9 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
+_LATER = "is not in this version; there are cut, batch, stream, mask, models and doctor"
 _GONE = {
+    **dict.fromkeys(("anime", "bench", "detail", "person", "serve", "video"), _LATER),
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
@@ -63,8 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app.main(arguments, prog_name="maskwright", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "maskwright"
+        click.echo(f"maskwright: {' '.join(error.format_message().split())} ({where} --help)", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("maskwright: interrupted", err=True)
@@ -79,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _leave(error: Exception, debug: bool) -> NoReturn:
     if debug:
-        raise error
+        traceback.print_exception(error)
     known = isinstance(error, (Error, OSError))
     text = " ".join(str(error).split())
     if not known:
@@ -121,13 +129,15 @@ def cut(source: str | None, target: str | None, **values: Any) -> None:
     from .imageio import load_image
 
     source = source or _default_source()
-    goal = _choose_target(source, target)
+    goal = _choose_target(source, target, values["format_"])
     options = make_options(values)
+    _check_format(values["format_"], goal, values["all_frames"])
     start = time.perf_counter()
     with talking(values["quiet"], values["debug"]):
-        data = sys.stdin.buffer.read() if source == "-" else source
+        data = _read_bytes() if source == "-" else source
         if values["all_frames"]:
-            _cut_animation(data, goal, values, options)
+            first = _cut_animation(data, goal, values, options)
+            _report(source, goal, first, time.perf_counter() - start, values)
             return
         loaded = load_image(data, max_pixels=values["max_pixels"], keep_gps=options.keep_gps)
         from .pipeline import cut_with
@@ -138,16 +148,35 @@ def cut(source: str | None, target: str | None, **values: Any) -> None:
     _report(source, goal, result, time.perf_counter() - start, values)
 
 
+def _check_format(format_: str | None, target: Path | None, animated: bool) -> None:
+    """See that the result can be written before anything is fetched or computed."""
+    from .encode import ANIMATION_FORMATS, OUTPUT_FORMATS, choose_format
+
+    choose_format(format_, target, ANIMATION_FORMATS if animated else OUTPUT_FORMATS)
+    if target is not None and not target.parent.is_dir():
+        raise MediaError(
+            f"{target} cannot be written: there is no folder {target.parent}", hint=f"mkdir -p '{target.parent}'"
+        )
+
+
+def _read_bytes() -> bytes:
+    if sys.stdin is None:
+        raise click.UsageError("INPUT is stdin, and stdin is closed")
+    return sys.stdin.buffer.read()
+
+
 def _default_source() -> str:
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("INPUT is missing: name a picture, or pipe one in")
     return "-"
 
 
-def _choose_target(source: str, target: str | None) -> Path | None:
+def _choose_target(source: str, target: str | None, format_: str | None = None) -> Path | None:
     """The file to write, None for stdout; never the input itself."""
+    if target in (None, "-") and sys.stdout is None:
+        raise click.UsageError("OUTPUT is stdout, and stdout is closed")
     if target is None and source != "-" and sys.stdout.isatty():
-        return Path(source).with_suffix(".out.png")
+        return Path(source).with_suffix(f".out.{(format_ or 'png').lower().lstrip('.')}")
     if target in (None, "-"):
         if sys.stdout.isatty():
             raise click.UsageError("OUTPUT is missing: a picture's bytes are of no use on a terminal")
@@ -170,7 +199,8 @@ def _put_bytes(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _cut_animation(data: str | bytes, target: Path | None, values: dict[str, Any], options: CutoutOptions) -> None:
+def _cut_animation(data: str | bytes, target: Path | None, values: dict[str, Any], options: CutoutOptions) -> Cutout:
+    """The first frame's cut-out, once all are written."""
     from .imageio import load_frames, save_animation
     from .pipeline import cut_with
 
@@ -180,9 +210,11 @@ def _cut_animation(data: str | bytes, target: Path | None, values: dict[str, Any
             for loaded, duration in load_frames(data, max_pixels=values["max_pixels"], keep_gps=options.keep_gps)
         ]
     cutouts, durations = zip(*pairs, strict=True)
-    written = save_animation(cutouts, durations, target, values["format_"])
+    written = save_animation(cutouts, durations, target, values["format_"], quality=values["quality"])
     if target is None:
         _put_bytes(written)
+    first: Cutout = replace(cutouts[0], notes=tuple(note for note in cutouts[0].notes if "frames was read" not in note))
+    return first
 
 
 def _report(source: str, target: Path | None, result: Cutout, seconds: float, values: dict[str, Any]) -> None:
@@ -223,13 +255,17 @@ def batch(source: Path, target: Path, **values: Any) -> None:
     The tree is mirrored; cut-outs that exist are skipped, so a second run goes on where the first stopped.
     """
     from .batch import BatchReport, Job, plan_batch, run_batch, watch_batch
+    from .encode import choose_format
     from .imageio import load_image
     from .pipeline import cut_with
 
     options = make_options(values)
+    format_ = choose_format(values["format_"])
+    if format_ == "jpeg" and (options.bgcolor is None or options.bgcolor[3] < 255) and not options.only_mask:
+        raise OptionError("--format jpeg", expected="a background", got="none", hint="add -bgc 255 255 255 255")
 
     def plan() -> list[Job]:
-        return plan_batch(source, target, suffix=f".{values['format_']}", flat=values["flat"])
+        return plan_batch(source, target, suffix=f".{format_}", flat=values["flat"])
 
     with talking(values["quiet"], values["debug"]):
         jobs = plan()
@@ -245,15 +281,20 @@ def batch(source: Path, target: Path, **values: Any) -> None:
 
             report = run(jobs)
             _report_batch(report, values)
+            failed = bool(report.failed)
             for more in watch_batch(plan, run, source) if values["watch"] else ():
                 _report_batch(more, values)
-    if report.failed:
+                failed |= bool(more.failed)
+    if failed:
         sys.exit(1)
 
 
 def _report_batch(report: Any, values: dict[str, Any]) -> None:
     for path, reason in report.failed.items():
         click.echo(f"maskwright: {path}: {' '.join(reason.split())}", err=True)
+    if not values["quiet"]:
+        for path, notes in report.notes.items():
+            click.echo(f"maskwright: note: {path}: {'; '.join(notes)}", err=True)
     summary = {name: len(getattr(report, name)) for name in ("written", "skipped", "failed")}
     if values["as_json"]:
         failed = {str(path): reason for path, reason in report.failed.items()}

@@ -257,7 +257,7 @@ def _guess(head: bytes) -> tuple[str, str]:
     if text.startswith(b"%pdf"):
         return "a PDF", "export the page as a PNG first"
     if head[4:8] == b"ftyp" or head.startswith((b"\x1aE\xdf\xa3", b"OggS")):
-        return "a film", "use the video command"
+        return "a film", "take its frames out first, or pipe them into maskwright stream"
     if not head.strip(b"\0"):
         return "nothing but zero bytes", "copy or download it again"
     if head.isascii() and b"\0" not in head:

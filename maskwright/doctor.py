@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib import metadata, util
 
 from . import __version__
@@ -21,6 +22,7 @@ _SETTINGS = (
     "MASKWRIGHT_THREADS",
     "U2NET_HOME",
     "REMBG_HOME",
+    "XDG_DATA_HOME",
     "OMP_NUM_THREADS",
 )
 
@@ -43,8 +45,13 @@ def examine(store: Store) -> dict[str, dict[str, str]]:
         "libraries": {name: _version(name) for name in ("numpy", "pillow", "scipy", "click", "filelock")},
         "store": {"home": str(store.home), "looked through": ", ".join(map(str, store.folders()))},
         "weights": _weights(store),
-        "environment": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
+        "environment": {name: _without_password(os.environ[name]) for name in _SETTINGS if name in os.environ},
     }
+
+
+def _without_password(value: str) -> str:
+    """People paste this report into bug reports."""
+    return re.sub(r"//[^/@\s]+@", "//***@", value)
 
 
 def _engines() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,13 @@ def encode_picture(
 
 
 def _check_quality(quality: int | None) -> None:
-    if quality is not None and not 1 <= quality <= 100:
-        raise RangeError("quality", expected="1 to 100", got=str(quality), hint="90 is hard to tell from the original")
+    if quality is not None and (not isinstance(quality, int) or not 1 <= quality <= 100):
+        raise RangeError(
+            "quality",
+            expected="a whole number, 1 to 100",
+            got=str(quality),
+            hint="90 is hard to tell from the original",
+        )
 
 
 def _options(format_: str, quality: int | None) -> dict[str, Any]:
@@ -234,6 +240,8 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):  # a file that is replaced keeps its permissions
+            shutil.copymode(path, temporary)
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):

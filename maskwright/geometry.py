@@ -68,8 +68,8 @@ def _shorter_side(image_hw: tuple[int, int], side: int) -> tuple[int, int]:
     """MODNet's rule: shorter side to `side` unless the picture is about that size already; multiples of 32."""
     height, width = image_hw
     if max(height, width) < side or min(height, width) > side:
-        factor = side / min(height, width)
-        height, width = int(height * factor), int(width * factor)
+        shorter = min(height, width)  # in whole numbers, so that the shorter side becomes `side` exactly
+        height, width = height * side // shorter, width * side // shorter
     height, width = (max(32, min(value, _LONGEST) // 32 * 32) for value in (height, width))
     return height, width
 

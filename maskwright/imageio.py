@@ -386,6 +386,7 @@ class Cutout:
     exif: bytes | None = None
     only_mask: bool = False
     masks: Mapping[str, FloatArray] = field(default_factory=dict)
+    frames: int = 1
     notes: tuple[str, ...] = ()
 
     @property
@@ -434,7 +435,10 @@ class Cutout:
         """An RGBA picture of 8 bits, with its colour profile; a gray one where only the mask is wanted."""
         if self.only_mask:
             return Image.fromarray(to_8_bit(self._gray()))
-        image = Image.fromarray(np.ascontiguousarray(to_8_bit(self.rgba)))
+        pixels = np.ascontiguousarray(to_8_bit(self.rgba))
+        if self.rgba.dtype != pixels.dtype:  # what was barely there in 16 bits is gone in 8, and so is its colour
+            pixels[(pixels[..., 3] == 0) & (self.rgba[..., 3] > 0)] = 0
+        image = Image.fromarray(pixels)
         if self.icc_profile is not None:
             image.info["icc_profile"] = self.icc_profile
         return image

@@ -22,8 +22,11 @@ GPS_IFD = 0x8825
 KEPT_TAGS = frozenset(
     [0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298]
 ).union(range(0x9C9B, 0x9CA0))
-# The maker's private block, the offset of a further directory, padding, and the width and height before turning.
-DROPPED_EXIF_TAGS = frozenset([0x927C, 0xA005, 0xEA1C, 0xA002, 0xA003])
+# How the photo was taken: exposure, sensitivity, dates with their offsets, shutter to focal length, fractions of a
+# second, colour space, sensor and scene settings, and the lens by name. Not comments, serial numbers or previews.
+KEPT_EXIF_TAGS = frozenset(
+    [0x829A, 0x829D, 0x8822, 0x8827, 0x8830, 0x9000, 0x9003, 0x9004, 0xA000, 0xA001, 0xA217, 0xA432, 0xA433, 0xA434]
+).union(range(0x9010, 0x9013), range(0x9201, 0x920B), range(0x9290, 0x9293), range(0xA401, 0xA40D))
 RESOLUTION_TAGS = frozenset([0x011A, 0x011B, 0x0128])
 LONGEST_VALUE = 4096  # bytes; what is longer describes nothing, but may be a preview
 LONGEST_EXIF = 65000  # bytes; what fits a JPEG's segment
@@ -48,7 +51,7 @@ def clean_exif(exif: Image.Exif, *, keep_gps: bool = False) -> bytes | None:
     kept = Image.Exif()
     kept.update({tag: value for tag, value in exif.items() if tag in KEPT_TAGS and _is_short(value)})
     details = exif.get_ifd(EXIF_IFD)
-    _put_ifd(kept, EXIF_IFD, {tag: value for tag, value in details.items() if tag not in DROPPED_EXIF_TAGS})
+    _put_ifd(kept, EXIF_IFD, {tag: value for tag, value in details.items() if tag in KEPT_EXIF_TAGS})
     if keep_gps:
         _put_ifd(kept, GPS_IFD, exif.get_ifd(GPS_IFD))
     if not kept:

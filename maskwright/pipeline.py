@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ __all__ = ["CutoutOptions", "cut_with", "cutout", "segment", "shape_mask"]
 
 _logger = logging.getLogger(__name__)
 
+_FLOOR = np.float32(2 / 255)  # fainter than this is a network's noise, and would keep the background's colours
 _ONE_CHANNEL = frozenset({"1", "F", "I", "I;16", "L", "P"})
 _THRESHOLD = {"foreground": 240, "background": 10, "erode": 10}  # rembg's command line
 
@@ -80,23 +82,35 @@ class CutoutOptions:
     def __post_init__(self) -> None:
         if self.depth not in (8, 16):
             raise OptionError("depth", expected="8 or 16", got=repr(self.depth), hint="16 is saved as PNG")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
+        if self.compat and self.depth != 8:
+            raise OptionError("depth with compat", expected="8", got=repr(self.depth), hint="leave one of them out")
+        if self.threshold is not None and not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
             raise OptionError("threshold", expected="from 0 to 1", got=repr(self.threshold), hint="0.5 is the middle")
+        if not _is_number(self.grow):
+            raise OptionError("grow", expected="a number of pixels", got=repr(self.grow), hint="0 leaves it out")
         for name in ("feather", "fill_holes", "min_area", "smooth"):
-            if not getattr(self, name) >= 0:
-                raise OptionError(name, expected="0 or more", got=repr(getattr(self, name)), hint="0 leaves it out")
+            value = getattr(self, name)
+            if not (_is_number(value) and value >= 0):
+                raise OptionError(name, expected="0 or more", got=repr(value), hint="0 leaves it out")
         self._check_bgcolor()
         self._check_matting()
 
     def _check_bgcolor(self) -> None:
         color = self.bgcolor
-        if color is not None and (len(color) != 4 or not all(0 <= value <= 255 for value in color)):
+        if color is None:
+            return
+        whole = isinstance(color, (tuple, list)) and all(isinstance(value, (int, np.integer)) for value in color)
+        if not whole or len(color) != 4 or not all(0 <= value <= 255 for value in color):
             raise OptionError(
                 "bgcolor", expected="four numbers from 0 to 255", got=repr(color), hint="white is 255 255 255 255"
             )
 
     def _check_matting(self) -> None:
         foreground, background, size = self.trimap_numbers
+        if not all(isinstance(value, (int, np.integer)) for value in self.trimap_numbers):
+            raise OptionError(
+                "alpha matting numbers", expected="whole numbers", got=repr(self.trimap_numbers), hint="240, 10, 10"
+            )
         if not (0 < background < foreground <= 255):
             raise OptionError(
                 "alpha matting thresholds",
@@ -124,6 +138,10 @@ class CutoutOptions:
     def names(cls) -> tuple[str, ...]:
         """The names of all options."""
         return tuple(field.name for field in fields(cls))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and math.isfinite(float(value))
 
 
 def cutout(
@@ -170,10 +188,11 @@ def segment(
         compat: Give the original program's numbers.
 
     Raises:
-        InputError, MediaError: It is not a picture.
+        InputError, MediaError: It is not a picture, or compat is not the segmenter's.
         ModelError, EngineError: No weights, or no runtime.
     """
     if isinstance(model, Segmenter):
+        _check_compat(model, compat)
         return model(image)
     with open_segmenter(model, device=device, compat=compat) as segmenter:
         return segmenter(image)
@@ -186,17 +205,21 @@ def cut_with(segmenter: Segmenter, loaded: LoadedImage, options: CutoutOptions) 
         OptionError: `options.compat` is not the segmenter's.
         EngineFailed: The network stopped.
     """
-    if options.compat != segmenter.compat:
-        raise OptionError(
-            "compat",
-            expected=f"that of the segmenter ({segmenter.compat})",
-            got=repr(options.compat),
-            hint="open the segmenter with the same compat",
-        )
+    _check_compat(segmenter, options.compat)
     result = segmenter(loaded)
     if options.compat:
         return _cut_as_original(loaded, result, options)
     return _cut(loaded, result, options)
+
+
+def _check_compat(segmenter: Segmenter, compat: bool) -> None:
+    if compat != segmenter.compat:
+        raise OptionError(
+            "compat",
+            expected=f"that of the segmenter ({segmenter.compat})",
+            got=repr(compat),
+            hint="open the segmenter with the same compat",
+        )
 
 
 def shape_mask(mask: FloatArray, options: CutoutOptions) -> FloatArray:
@@ -229,6 +252,7 @@ def _cut(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> 
     alpha, foreground, notes = _refine(loaded.image, mask, options)
     if loaded.alpha is not None:  # what was transparent stays so
         alpha = alpha * (loaded.alpha / np.float32(np.iinfo(loaded.alpha.dtype).max))
+    alpha = np.where(alpha < _FLOOR, np.float32(0), alpha)
     rgba = compose.make_rgba(
         loaded.image, alpha, foreground=foreground, keep_hidden=options.keep_hidden, depth=options.depth
     )
@@ -243,6 +267,7 @@ def _cut(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> 
         icc_profile=loaded.icc_profile,
         exif=loaded.exif,
         only_mask=options.only_mask,
+        frames=loaded.frames,
         notes=(*loaded.notes, *notes),
     )
 
@@ -296,6 +321,7 @@ def _cut_as_original(loaded: LoadedImage, result: SegmentResult, options: Cutout
         icc_profile=loaded.icc_profile,
         exif=loaded.exif,
         only_mask=options.only_mask,
+        frames=loaded.frames,
         notes=loaded.notes,
     )
 

@@ -15,11 +15,12 @@ import numpy as np
 from PIL import Image
 
 from ..errors import OptionError, ShapeError
-from ..imageio import load_image
+from ..imageio import Cutout, LoadedImage, load_image
 from ..pipeline import CutoutOptions, cut_with
 from ..png import encode_png
+from ..refine.compose import over_color_compat
 from ..segmenters import Segmenter, open_segmenter
-from ..types import AnyArray
+from ..types import AnyArray, to_8_bit
 
 __all__ = ["Session", "new_session", "remove"]
 
@@ -58,7 +59,7 @@ class Session:
 def new_session(
     model_name: str = "u2netp",
     *,
-    providers: Sequence[str] | None = None,
+    providers: Sequence[str | tuple[str, object]] | None = None,
     model_path: str | None = None,
 ) -> Session:
     """A model held open.
@@ -74,9 +75,12 @@ def new_session(
     """
     device = "auto"
     if providers:
-        if providers[0] not in _DEVICES:
-            raise OptionError("provider", expected=f"one of {', '.join(_DEVICES)}", got=repr(providers[0]))
-        device = _DEVICES[providers[0]]
+        first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if first not in _DEVICES:
+            raise OptionError(
+                "provider", expected=f"one of {', '.join(_DEVICES)}", got=repr(first), hint="leave it out"
+            )
+        device = _DEVICES[first]
     return Session(model_name, open_segmenter(model_name, weights=model_path, device=device, compat=True))
 
 
@@ -140,11 +144,21 @@ def remove(
     cutout = cut_with(session.segmenter, loaded, options)
     picture = cutout.to_pil()
     if putalpha and not (only_mask or alpha_matting):
-        gray = Image.fromarray(np.round(cutout.mask * 255).astype(np.uint8))
-        picture = Image.fromarray(loaded.image).convert("L" if loaded.mode == "L" else "RGB")
-        picture.putalpha(gray)
+        picture = _put_alpha(loaded, cutout, options.bgcolor)
     if isinstance(data, bytes) or force_return_bytes:
         return encode_png(np.asarray(picture))
     if isinstance(data, Image.Image):
         return picture
     return np.asarray(picture)
+
+
+def _put_alpha(loaded: LoadedImage, cutout: Cutout, bgcolor: tuple[int, int, int, int] | None) -> Image.Image:
+    """The picture's own colours with each mask as alpha, stacked; gray stays gray where no colour comes under it."""
+    mode = "LA" if loaded.mode in ("1", "L", "LA") and bgcolor is None else "RGBA"
+    height = loaded.size_hw[0]
+    pieces = []
+    for top in range(0, len(cutout.mask), height):
+        piece = Image.fromarray(to_8_bit(loaded.image)).convert(mode)
+        piece.putalpha(Image.fromarray(np.round(cutout.mask[top : top + height] * 255).astype(np.uint8)))
+        pieces.append(np.asarray(over_color_compat(piece, bgcolor) if bgcolor is not None else piece))
+    return Image.fromarray(np.concatenate(pieces))

@@ -41,7 +41,8 @@ def open_engine(path: Path, runtime: str = "onnx", *, device: str = "auto", thre
             hint="use the model's ONNX file",
         )
     stat = path.stat()
-    key = (path, stat.st_size, stat.st_mtime_ns, device, threads, os.environ.get("MASKWRIGHT_THREADS"))
+    threads_set = (threads, os.environ.get("MASKWRIGHT_THREADS"), os.environ.get("OMP_NUM_THREADS"))
+    key = (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, device, *threads_set)
     with _lock:
         engine = _kept.get(key)
         if engine is None:

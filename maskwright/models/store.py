@@ -512,9 +512,17 @@ def _not_accepted(arrival: Arrival, expected: str) -> HashMismatch:
 
 
 def _stamped(path: Path, digests: Mapping[str, str]) -> tuple[str, dict[str, object]]:
-    """By what a file is known again without reading it: its resolved path; its size, time and inode."""
+    """By what a file is known again without reading it: its resolved path; its size, times and inode.
+
+    The time of change is among them because nobody can set it back after writing.
+    """
     found = path.stat()
-    stamp = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
+    stamp = {
+        "size": found.st_size,
+        "mtime_ns": found.st_mtime_ns,
+        "ctime_ns": found.st_ctime_ns,
+        "inode": found.st_ino,
+    }
     return str(path.resolve()), {**stamp, **digests}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..engines import Engine, open_engine
-from ..errors import LicenseNotAccepted, OptionError, WeightsMissing
+from ..errors import LicenseNotAccepted, MediaError, OptionError, WeightsMissing
 from ..models.card import ModelCard, Weights
 from ..models.catalog import find_card
 from ..models.store import Store, default_store
@@ -74,9 +74,12 @@ def open_segmenter(
         UnknownModel: No such row.
         LicenseNotAccepted: The model's terms must be accepted once.
         WeightsMissing, DownloadError, HashMismatch: No weights that may be used.
+        MediaError, OptionError: Your own file is not there, or of no known kind; or an engine came besides.
         EngineUnavailable, EngineFailed: No runtime, no such device, or not a network.
     """
     card = find_card(name)
+    if engine is not None and weights is not None:
+        raise OptionError("engine and weights", expected="one of the two", got="both", hint="leave one out")
     segmenter = _FAMILIES[card.family]
     if engine is not None:
         return segmenter(card, engine, _provenance(card, engine, None, compat), compat=compat)
@@ -96,14 +99,12 @@ def choose_weights(card: ModelCard, store: Store) -> Weights:
         raise WeightsMissing(
             f"model {card.name} has no published weights", hint="name your own file with --weights FILE"
         )
-    first = runnable[0]
-    if store.find(first) is not None:
-        return first
-    for other in runnable[1:]:
-        if store.find(other) is not None:
-            _logger.info("%s is not here: using %s instead", first.file, other.file)
-            return other
-    return first
+    here = next((weights for weights in runnable if store.find(weights) is not None), None)
+    if here is None:
+        return next((weights for weights in runnable if weights.sources), runnable[0])
+    if here is not runnable[0]:
+        _logger.info("%s is not here: using %s instead", runnable[0].file, here.file)
+    return here
 
 
 def _open_published(card: ModelCard, store: Store | None) -> _Opened:
@@ -124,7 +125,7 @@ def _open_own(path: Path, store: Store | None) -> _Opened:
             "weights", expected="a file ending in " + " or ".join(_RUNTIMES), got=repr(str(path)), hint="rename it"
         )
     if not path.is_file():
-        raise WeightsMissing(f"weights {path} are not there", hint="check the path given with --weights")
+        raise MediaError(f"weights {path} are not there", hint="check the path given with --weights")
     return _Opened(path, (store or default_store()).digest(path), runtime)
 
 

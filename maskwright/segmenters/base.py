@@ -164,6 +164,13 @@ class Segmenter(ABC):
                 got=str(output.shape),
                 hint="these weights are not of this model's family",
             )
+        if not np.isfinite(output).all():
+            raise EngineFailed(
+                f"output {self.post.output} of {self.card.name}",
+                expected="finite numbers",
+                got="NaN or infinity",
+                hint="try --device cpu, or fetch the weights again",
+            )
         return [self.finish(output[index], prepared.placement) for index, prepared in enumerate(group)]
 
 

@@ -8,4 +8,4 @@ __all__ = ["MattingSegmenter"]
 
 
 class MattingSegmenter(SaliencySegmenter):
-    """A model whose one map is opacity: it is never stretched, and matting on top of it is seldom needed."""
+    """A model whose one map is opacity, used as its recipe says; matting on top of it is seldom needed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from ..errors import EngineFailed
 from ..geometry import Placement, unplace
 from ..types import AnyArray, SegmentResult
 from .base import Segmenter
@@ -21,11 +22,20 @@ class PartsSegmenter(Segmenter):
         Args:
             output: (K, h, w) float32, one map per label of the card.
             placement: Where the picture lay in the input.
+
+        Raises:
+            EngineFailed: Another number of maps.
         """
-        labels = self._labels_as_original(output, placement) if self.post.labels_resized else None
-        if labels is None:
-            labels = self._labels(output, placement)
         names = self.card.labels
+        if len(output) != len(names):
+            raise EngineFailed(
+                f"output of {self.card.name}",
+                expected=f"{len(names)} class maps",
+                got=str(len(output)),
+                hint="these weights are not of this model's family",
+            )
+        make_labels = self._labels_as_original if self.post.labels_resized else self._labels
+        labels = make_labels(output, placement)
         masks = {part: (labels == names.index(part)).astype(np.float32) for part in self.card.parts}
         return SegmentResult(
             mask=np.maximum.reduce(list(masks.values())),

@@ -36,7 +36,7 @@ def finish_map(segmenter: Segmenter, prediction: AnyArray, placement: Placement)
     """
     post = segmenter.post
     if post.activation == "sigmoid":
-        prediction = 1 / (1 + np.exp(-prediction))
+        prediction = 0.5 * (1 + np.tanh(prediction / 2))  # the sigmoid, without overflow
     if post.min_max:
         prediction = _stretch(prediction)
     if post.quantized:

@@ -69,6 +69,15 @@ def test_options_change_the_result(session):
     assert not np.array_equal(remove(IMAGE, session=session, decontaminate=True), plain)
 
 
+def test_putalpha_goes_with_a_colour_and_with_several_masks(session):
+    put = remove(IMAGE, session=session, putalpha=True, bgcolor=(255, 0, 0, 255))
+    assert put[..., 3].min() == 255
+    engine = FakeEngine(lambda batch: [np.random.default_rng(0).random((1, 4, 24, 24), np.float32)])
+    cloth = Session("u2net_cloth_seg", open_segmenter("u2net_cloth_seg", engine=engine, compat=True))
+    assert remove(IMAGE, session=cloth, putalpha=True).shape == (120, 60, 4)
+    assert remove(Image.fromarray(IMAGE[..., 0]), session=session, putalpha=True).mode == "LA"
+
+
 def test_several_masks_are_stacked(session):
     engine = FakeEngine(lambda batch: [np.random.default_rng(0).random((1, 4, 24, 24), np.float32)])
     cloth = Session("u2net_cloth_seg", open_segmenter("u2net_cloth_seg", engine=engine, compat=True))

@@ -20,10 +20,11 @@ SETTINGS = [
     {"bgcolor": (0, 0, 0, 0)},
     {"bgcolor": (10, 200, 30, 128)},
     {"putalpha": True},
+    {"putalpha": True, "post_process_mask": True},
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def photos(shared):
     return sorted((shared / "images" / "photos").glob("*.jpg"))
 

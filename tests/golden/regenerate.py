@@ -1,6 +1,6 @@
 """Writes the golden masks anew and prints how far they moved.
 
-    python -m tests.golden.regenerate
+python -m tests.golden.regenerate
 """
 
 from __future__ import annotations

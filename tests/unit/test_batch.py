@@ -48,9 +48,57 @@ def test_cut_outs_inside_the_folder_are_not_cut_again(tmp_path):
     assert [job.source.name for job in plan_batch(tmp_path, tmp_path / "out")] == ["x.jpg"]
 
 
+def test_cut_outs_may_go_into_a_folder_round_the_pictures(tmp_path):
+    fill(tmp_path / "in", "x.jpg")
+    assert [job.target for job in plan_batch(tmp_path / "in", tmp_path)] == [tmp_path / "x.png"]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_no_two_pictures_share_a_file_even_where_case_does_not_count(tmp_path, flat):
+    source = fill(tmp_path / "in", "a/x.png", "a_x.png", "b/x.png", "x-0.png", "c/X.png", "c/x.jpg")
+    targets = [str(job.target).lower() for job in plan_batch(source, tmp_path / "out", flat=flat)]
+    assert len(set(targets)) == len(targets) == 6
+
+
+def test_a_name_does_not_change_when_other_pictures_go(tmp_path):
+    source = fill(tmp_path / "in", "0.png", "a/x.png", "a_x.png", "b/x.png")
+
+    def names():
+        return {job.source: job.target for job in plan_batch(source, tmp_path / "out", flat=True)}
+
+    before = names()
+    (source / "0.png").unlink()
+    assert names().items() <= before.items()
+
+
+def test_a_source_of_several_pictures_is_never_deleted(tmp_path):
+    frames = [Image.new("RGB", (6, 5), (value, value, value)) for value in (0, 200)]
+    (tmp_path / "in").mkdir()
+    frames[0].save(tmp_path / "in" / "film.gif", save_all=True, append_images=frames[1:])
+    report = run_batch(plan_batch(tmp_path / "in", tmp_path / "out"), cut, delete_input=True)
+    assert (tmp_path / "in" / "film.gif").exists()
+    assert "it holds 2 pictures and one was cut" in report.failed[tmp_path / "in" / "film.gif"]
+    assert report.written == [tmp_path / "out" / "film.png"]
+    assert "first of 2 frames" in report.notes[tmp_path / "in" / "film.gif"][0]
+
+
+def test_an_unexpected_error_is_noted_and_the_rest_goes_on(tmp_path):
+    def stumble(path):
+        if path.name == "x.jpg":
+            raise MemoryError("too large")
+        return cut(path)
+
+    source = fill(tmp_path / "in", "x.jpg", "y.jpg")
+    report = run_batch(plan_batch(source, tmp_path / "out"), stumble)
+    assert report.failed[source / "x.jpg"] == "unexpected MemoryError: too large"
+    assert len(report.written) == 1
+
+
 def test_folders_are_checked(tmp_path):
     with pytest.raises(MediaError, match="must be a folder, got no such folder"):
         plan_batch(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(MediaError, match="must be a folder, got a file"):
+        plan_batch(fill(tmp_path, "x.jpg") / "x.jpg", tmp_path / "out")
     with pytest.raises(OptionError, match="the folder for cut-outs must be another one"):
         plan_batch(tmp_path, tmp_path)
 
@@ -62,7 +110,7 @@ def test_a_cut_out_that_cannot_be_read_back_keeps_its_picture(tmp_path, monkeypa
     class Other:
         size_hw = (1, 1)
 
-    monkeypatch.setattr(batch, "load_image", lambda _: Other)
+    monkeypatch.setattr(batch, "load_image", lambda *_, **__: Other)
     report = run_batch([Job(source, tmp_path / "out" / "x.png")], cut, delete_input=True)
     assert source.exists()
     assert "kept the input" in report.failed[source]
@@ -87,8 +135,7 @@ def test_a_watch_waits_until_a_file_has_settled(tmp_path):
             (source / "stop.txt").touch()
         return plan_batch(source, tmp_path / "out")
 
-    seen = []
-    for report in watch_batch(plan, lambda jobs: run_batch(jobs, cut), source, interval=0.001):
-        seen.append((rounds[-1], [Path(path).name for path in report.written]))
+    reports = watch_batch(plan, lambda jobs: run_batch(jobs, cut), source, interval=0.001)
+    seen = [(rounds[-1], [Path(path).name for path in report.written]) for report in reports]
     assert seen == [(2, ["x.png"])]
     assert not (source / "stop.txt").exists()

@@ -167,6 +167,16 @@ def test_every_edge_option_changes_the_cut_out(changes):
         ({"fill_holes": -1}, "fill_holes must be 0 or more"),
         ({"min_area": -1}, "min_area must be 0 or more"),
         ({"smooth": float("nan")}, "smooth must be 0 or more"),
+        ({"threshold": "0.5"}, "threshold must be from 0 to 1"),
+        ({"grow": float("nan")}, "grow must be a number of pixels, got nan"),
+        ({"grow": "2"}, "grow must be a number of pixels"),
+        ({"feather": float("inf")}, "feather must be 0 or more, got inf"),
+        ({"fill_holes": None}, "fill_holes must be 0 or more, got None"),
+        ({"bgcolor": "blue"}, "bgcolor must be four numbers"),
+        ({"bgcolor": 255}, "bgcolor must be four numbers"),
+        ({"bgcolor": (1.5, 0, 0, 255)}, "bgcolor must be four numbers"),
+        ({"alpha_matting_erode_size": 2.5}, "alpha matting numbers must be whole numbers"),
+        ({"compat": True, "depth": 16}, "depth with compat must be 8, got 16"),
         ({"bgcolor": (1, 2, 3)}, "bgcolor must be four numbers"),
         ({"bgcolor": (1, 2, 3, 256)}, "bgcolor must be four numbers"),
         ({"alpha_matting_foreground_threshold": 5}, "background 10, foreground 5"),
@@ -177,6 +187,26 @@ def test_every_edge_option_changes_the_cut_out(changes):
 def test_values_out_of_range_are_refused(values, message):
     with pytest.raises(OptionError, match=message):
         CutoutOptions(**values)
+
+
+def test_segment_too_wants_the_segmenter_s_compat(segmenter):
+    with pytest.raises(OptionError, match="compat must be that of the segmenter"):
+        segment(IMAGE, model=segmenter, compat=True)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_network_s_faint_noise_keeps_no_background(depth):
+    noise = np.random.default_rng(0).random((1, 1, 60, 80), np.float32) * np.float32(1.9 / 255)
+    faint = open_segmenter("u2netp", engine=FakeEngine(lambda batch: [noise]))
+    assert cutout(IMAGE, model=faint, options=CutoutOptions(depth=depth)).rgba.max() == 0
+    kept = cutout(IMAGE, model=faint, options=CutoutOptions(depth=depth, keep_hidden=True))
+    assert np.array_equal(np.round(kept.rgba[..., :3] / (257 if depth == 16 else 1)), IMAGE)
+
+
+def test_what_is_gone_in_8_bits_takes_its_colour_along(segmenter):
+    deep = cutout(IMAGE, model=segmenter, options=CutoutOptions(depth=16))
+    deep.rgba[0, 0] = (51400, 51400, 51400, 59)
+    assert np.asarray(deep.to_pil())[0, 0].tolist() == [0, 0, 0, 0]
 
 
 def test_options_are_frozen_and_have_names():

@@ -89,7 +89,7 @@ def test_a_device_nobody_knows_is_refused(graph):
 
 @pytest.mark.skipif("cuda" in available_devices(), reason="this machine has CUDA")
 def test_insisting_on_a_device_that_is_not_there_fails(graph):
-    with pytest.raises(EngineUnavailable, match="device cuda cannot be had.*leave the ! away"):
+    with pytest.raises(EngineUnavailable, match=r"device cuda cannot be had.*leave the ! away"):
         OnnxEngine(graph, "cuda:1!")
 
 

@@ -4,7 +4,15 @@ from PIL import Image
 
 import maskwright as mw
 from maskwright.engines import FakeEngine
-from maskwright.errors import EngineFailed, LicenseNotAccepted, OptionError, ShapeError, UnknownModel, WeightsMissing
+from maskwright.errors import (
+    EngineFailed,
+    LicenseNotAccepted,
+    MediaError,
+    OptionError,
+    ShapeError,
+    UnknownModel,
+    WeightsMissing,
+)
 from maskwright.models import Store, catalog, find_card
 from maskwright.segmenters import choose_weights, open_segmenter
 from tests.support.graphs import write_graph
@@ -165,7 +173,7 @@ def test_own_weights_are_hashed_and_named_in_the_result(tmp_path):
 
 
 def test_own_weights_must_exist_and_be_of_a_known_kind(tmp_path):
-    with pytest.raises(WeightsMissing, match=r"mine\.onnx are not there"):
+    with pytest.raises(MediaError, match=r"mine\.onnx are not there"):
         open_segmenter("u2net", weights=tmp_path / "mine.onnx")
     with pytest.raises(OptionError, match=r"weights must be a file ending in \.onnx, got '.*mine\.bin'"):
         open_segmenter("u2net", weights=tmp_path / "mine.bin")
@@ -204,3 +212,34 @@ def test_names_are_found_by_alias_and_in_any_writing():
 def test_the_package_gives_the_same_function():
     assert mw.open_segmenter is open_segmenter
     assert len({card.name for card in catalog()}) == len(catalog())
+
+
+def test_a_row_whose_first_file_nobody_publishes_is_fetched_by_its_second(tmp_path, monkeypatch):
+    from maskwright import segmenters
+
+    assert choose_weights(find_card("modnet-p"), Store(tmp_path)).file == "modnet-p.onnx"
+    monkeypatch.setattr(segmenters, "_RUNTIMES", {".onnx": "onnx", ".ckpt": "torch"})
+    assert choose_weights(find_card("modnet-p"), Store(tmp_path)).runtime == "torch"
+
+
+def test_an_engine_and_weights_are_not_given_together(tmp_path):
+    with pytest.raises(OptionError, match="engine and weights must be one of the two, got both"):
+        open_segmenter("u2netp", engine=FakeEngine(), weights=tmp_path / "mine.onnx")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_that_gives_no_numbers_is_refused(value):
+    with pytest.raises(EngineFailed, match="output 0 of u2netp must be finite numbers, got NaN or infinity"):
+        open_segmenter("u2netp", engine=plane_engine(np.full((8, 8), value)))(IMAGE)
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_another_number_of_class_maps_is_refused(channels):
+    segmenter = open_segmenter("u2net_cloth_seg", engine=plane_engine(np.zeros((8, 8)), channels))
+    with pytest.raises(EngineFailed, match=f"output of u2net_cloth_seg must be 4 class maps, got {channels}"):
+        segmenter(IMAGE)
+
+
+def test_large_logits_do_not_overflow():
+    logits = np.where(np.arange(64).reshape(8, 8) % 2, -500, 500)
+    assert open_segmenter("birefnet-general", engine=plane_engine(logits))(IMAGE).mask.max() == 1
