@@ -56,7 +56,8 @@ def choose_format(format: str | None, path: Path | None = None, among: Sequence[
         return name
     import difflib
 
-    near = difflib.get_close_matches(name, [*among, *ALIASES], 1)
+    offered = [*among, *(alias for alias, meant in ALIASES.items() if meant in among)]
+    near = difflib.get_close_matches(name, offered, 1)
     raise OptionError(
         "format",
         expected=f"one of {', '.join(among)}",
