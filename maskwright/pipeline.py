@@ -19,7 +19,7 @@ from .types import AnyArray, FloatArray, SegmentResult, to_8_bit
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["CutoutOptions", "cut_with", "cutout", "segment", "shape_mask"]
+__all__ = ["CutoutOptions", "cut_with", "cutout", "make_cutout", "segment", "shape_mask"]
 
 _logger = logging.getLogger(__name__)
 
@@ -206,10 +206,18 @@ def cut_with(segmenter: Segmenter, loaded: LoadedImage, options: CutoutOptions) 
         EngineFailed: The network stopped.
     """
     _check_compat(segmenter, options.compat)
-    result = segmenter(loaded)
-    if options.compat:
-        return _cut_as_original(loaded, result, options)
-    return _cut(loaded, result, options)
+    return make_cutout(loaded, segmenter(loaded), options)
+
+
+def make_cutout(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> Cutout:
+    """The cut-out of a loaded picture whose mask is known: all that follows the network.
+
+    Args:
+        loaded: The picture.
+        result: What a segmenter said of it, with the `compat` of the options.
+        options: How to cut.
+    """
+    return (_cut_as_original if options.compat else _cut)(loaded, result, options)
 
 
 def _check_compat(segmenter: Segmenter, compat: bool) -> None:

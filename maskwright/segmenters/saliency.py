@@ -41,7 +41,8 @@ def finish_map(segmenter: Segmenter, prediction: AnyArray, placement: Placement)
         prediction = _stretch(prediction)
     if post.quantized:
         return _resize_quantized(prediction, placement, post.kernel)
-    return np.clip(unplace(prediction, placement, post.kernel), 0, 1)
+    mask = unplace(np.asarray(prediction, np.float32), placement, post.kernel)
+    return np.clip(mask, 0, 1, out=mask)  # in place: at 50 megapixels a copy weighs 200 MB
 
 
 def _stretch(prediction: AnyArray) -> AnyArray:

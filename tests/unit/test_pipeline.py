@@ -7,7 +7,7 @@ from PIL import Image
 import maskwright as mw
 from maskwright.engines import FakeEngine
 from maskwright.errors import OptionError
-from maskwright.pipeline import CutoutOptions, cut_with, cutout, segment, shape_mask
+from maskwright.pipeline import CutoutOptions, cut_with, cutout, make_cutout, segment, shape_mask
 from maskwright.segmenters import open_segmenter
 
 Y, X = np.mgrid[:60, :80]
@@ -187,6 +187,15 @@ def test_every_edge_option_changes_the_cut_out(changes):
 def test_values_out_of_range_are_refused(values, message):
     with pytest.raises(OptionError, match=message):
         CutoutOptions(**values)
+
+
+def test_a_batch_of_masks_becomes_the_same_cut_outs(segmenter):
+    images = [IMAGE, np.ascontiguousarray(IMAGE[:, ::-1])]
+    options = CutoutOptions(decontaminate=True)
+    results = segmenter.batch(images)
+    for image, result in zip(images, results, strict=True):
+        staged = make_cutout(mw.imageio.load_image(image), result, options)
+        assert np.array_equal(staged.rgba, cutout(image, model=segmenter, options=options).rgba)
 
 
 def test_segment_too_wants_the_segmenter_s_compat(segmenter):
