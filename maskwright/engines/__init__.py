@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
 
@@ -16,7 +17,7 @@ __all__ = ["Engine", "FakeEngine", "open_engine", "release_engines"]
 _BOUND = 4  # engines kept open; each holds its weights in memory
 _RUNTIMES = ("onnx",)
 
-_kept: OrderedDict[tuple[object, ...], Engine] = OrderedDict()
+_kept: OrderedDict[tuple[object, ...], Future[Engine]] = OrderedDict()
 _lock = Lock()
 
 
@@ -44,15 +45,26 @@ def open_engine(path: Path, runtime: str = "onnx", *, device: str = "auto", thre
     threads_set = (threads, os.environ.get("MASKWRIGHT_THREADS"), os.environ.get("OMP_NUM_THREADS"))
     key = (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, device, *threads_set)
     with _lock:
-        engine = _kept.get(key)
-        if engine is None:
-            from .onnx import OnnxEngine
-
-            engine = _kept[key] = OnnxEngine(path, device, threads)
-            if len(_kept) > _BOUND:
-                _kept.popitem(last=False)  # not closed: someone may still compute with it; memory goes with them
+        waiting = _kept.get(key)
+        opening = _kept.setdefault(key, Future())
         _kept.move_to_end(key)
-        return engine
+        if len(_kept) > _BOUND:
+            _kept.popitem(last=False)  # not closed: someone may still compute with it; memory goes with them
+    if waiting is None:  # loaded outside the lock, so that other engines can be had meanwhile
+        _load(opening, key, path, device, threads)
+    return opening.result()
+
+
+def _load(opening: Future[Engine], key: tuple[object, ...], path: Path, device: str, threads: int | None) -> None:
+    from .onnx import OnnxEngine
+
+    try:
+        opening.set_result(OnnxEngine(path, device, threads))
+    except BaseException as error:
+        with _lock:
+            _kept.pop(key, None)
+        opening.set_exception(error)  # for those who wait for the same file
+        raise
 
 
 def release_engines() -> None:

@@ -141,3 +141,40 @@ def test_the_engines_kept_are_bounded(tmp_path):
 def test_a_file_of_another_runtime_is_refused(tmp_path):
     with pytest.raises(EngineUnavailable, match=r"runtime of net\.ckpt must be one of onnx, got 'torch'"):
         open_engine(tmp_path / "net.ckpt", "torch")
+
+
+def test_a_warm_engine_does_not_wait_while_another_is_loaded(tmp_path, monkeypatch):
+    import threading
+
+    warm = write_graph(tmp_path / "warm.onnx", size_hw=(4, 4))
+    cold = write_graph(tmp_path / "cold.onnx", size_hw=(4, 4))
+    first = open_engine(warm)
+    go_on, began = threading.Event(), threading.Event()
+
+    class Slow(OnnxEngine):
+        def __init__(self, *arguments):
+            began.set()
+            assert go_on.wait(10)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(onnx_engine, "OnnxEngine", Slow)
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(open_engine(cold))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert began.wait(10)
+    assert open_engine(warm) is first
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(results) == 2
+    assert results[0] is results[1]
+
+
+def test_a_file_that_failed_is_tried_again(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"half a download")
+    with pytest.raises(EngineFailed, match="is not a network"):
+        open_engine(path)
+    write_graph(path, size_hw=(4, 4))
+    assert open_engine(path).input_shape == (1, 3, 4, 4)
