@@ -8,8 +8,8 @@ commercially. Options that rembg would ignore are refused. Weights are checked b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -58,21 +58,27 @@ class Session:
 
 def new_session(
     model_name: str = "u2netp",
-    *,
+    *args: object,
+    sess_opts: object | None = None,
     providers: Sequence[str | tuple[str, object]] | None = None,
     model_path: str | None = None,
+    **kwargs: object,
 ) -> Session:
     """A model held open.
 
     Args:
         model_name: A name of the catalog.
+        *args: rembg takes and ignores more; here it is an error.
+        sess_opts: ONNX Runtime's session options, of which `intra_op_num_threads` is heeded.
         providers: ONNX Runtime's names; the first one is the device that is tried.
         model_path: Your own weights, for the `_custom` models.
+        **kwargs: rembg takes and ignores more; here it is an error.
 
     Raises:
-        OptionError: An unknown provider.
+        OptionError: An unknown provider, or an option that means nothing here.
         UnknownModel: No such model.
     """
+    _refuse(args, kwargs)
     device = "auto"
     if providers:
         first = providers[0] if isinstance(providers[0], str) else providers[0][0]
@@ -81,7 +87,10 @@ def new_session(
                 "provider", expected=f"one of {', '.join(_DEVICES)}", got=repr(first), hint="leave it out"
             )
         device = _DEVICES[first]
-    return Session(model_name, open_segmenter(model_name, weights=model_path, device=device, compat=True))
+    threads = int(getattr(sess_opts, "intra_op_num_threads", 0)) or None
+    return Session(
+        model_name, open_segmenter(model_name, weights=model_path, device=device, compat=True, threads=threads)
+    )
 
 
 def remove(
@@ -98,8 +107,9 @@ def remove(
     vitmatte_model: str | None = None,
     bgcolor: tuple[int, int, int, int] | None = None,
     force_return_bytes: bool = False,
-    *,
+    *args: Any,
     putalpha: bool = False,
+    **kwargs: Any,
 ) -> bytes | Image.Image | AnyArray:
     """The picture without its background, of the type that came in: PNG bytes, a PIL image, or an array.
 
@@ -117,7 +127,9 @@ def remove(
         vitmatte_model: Not here.
         bgcolor: (R, G, B, A) put under the cut-out.
         force_return_bytes: Give PNG bytes whatever came in.
+        *args: rembg takes and ignores more; here it is an error.
         putalpha: Keep the picture's colours everywhere and set its alpha only.
+        **kwargs: Without a session, those of `new_session`.
 
     Raises:
         OptionError: ViTMatte was asked for, or thresholds contradict each other.
@@ -127,7 +139,10 @@ def remove(
         raise OptionError("vitmatte is not in this version", hint="the nearest way is alpha_matting=True")
     if not isinstance(data, (bytes, Image.Image, np.ndarray)):
         raise ShapeError("data", expected="bytes, a PIL image or an array", got=type(data).__name__)
-    session = session or new_session()
+    if session is None:
+        session = new_session(*args, **kwargs)
+    else:
+        _refuse(args, kwargs)
     options = CutoutOptions(
         alpha_matting=alpha_matting,
         alpha_matting_foreground_threshold=alpha_matting_foreground_threshold,
@@ -150,6 +165,13 @@ def remove(
     if isinstance(data, Image.Image):
         return picture
     return np.asarray(picture)
+
+
+def _refuse(args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+    """An option that changes nothing is a mistake of somebody's."""
+    if args or kwargs:
+        given = ", ".join([*map(repr, args), *kwargs])
+        raise OptionError(f"{given} means nothing here", hint="leave it out")
 
 
 def _put_alpha(loaded: LoadedImage, cutout: Cutout, bgcolor: tuple[int, int, int, int] | None) -> Image.Image:

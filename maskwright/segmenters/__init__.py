@@ -57,6 +57,7 @@ def open_segmenter(
     engine: Engine | None = None,
     compat: bool = False,
     store: Store | None = None,
+    threads: int | None = None,
 ) -> Segmenter:
     """A model by its catalog name, ready to use.
 
@@ -69,6 +70,7 @@ def open_segmenter(
         engine: An engine of your own instead of weights and device, such as `engines.FakeEngine()`.
         compat: Use the original program's numbers instead of the training repository's.
         store: Where to look for weights; None: the store of this machine.
+        threads: Threads for one picture; None: from the environment, else the runtime's choice.
 
     Raises:
         UnknownModel: No such row.
@@ -84,7 +86,7 @@ def open_segmenter(
     if engine is not None:
         return segmenter(card, engine, _provenance(card, engine, None, compat), compat=compat)
     opened = _open_own(Path(weights), store) if weights is not None else _open_published(card, store)
-    engine = open_engine(opened.path, opened.runtime, device=device)
+    engine = open_engine(opened.path, opened.runtime, device=device, threads=threads)
     return segmenter(card, engine, _provenance(card, engine, opened, compat), compat=compat)
 
 

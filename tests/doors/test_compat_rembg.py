@@ -95,6 +95,25 @@ def test_what_is_not_here_is_said(session):
         new_session("u2netp", providers=["Abacus"])
     with pytest.raises(UnknownModel):
         new_session("nothing-like-it")
+    with pytest.raises(OptionError, match="sam_prompt means nothing here; leave it out"):
+        remove(IMAGE, session=session, sam_prompt=[])
+    with pytest.raises(OptionError, match="1 means nothing here"):
+        new_session("u2netp", 1)
+
+
+def test_rembg_s_ways_to_open_a_session_are_taken(tmp_path):
+    import onnxruntime
+
+    from tests.support.graphs import write_graph
+
+    path = str(write_graph(tmp_path / "small.onnx", size_hw=(16, 16)))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    providers = [("CPUExecutionProvider", {})]
+    opened = new_session("u2net_custom", sess_opts=options, providers=providers, model_path=path)
+    assert opened.segmenter.engine.device == "cpu"
+    assert opened.segmenter.engine._session.get_session_options().intra_op_num_threads == 1
+    assert remove(IMAGE, model_name="u2net_custom", model_path=path).shape == (40, 60, 4)
 
 
 def test_the_orientation_is_applied(session, shared):
