@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as PilImage
@@ -267,17 +267,19 @@ def _cut(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> 
     if options.bgcolor is not None:
         rgba = compose.over_color(rgba, options.bgcolor)
     return Cutout(
-        rgba=rgba,
-        alpha=alpha,
-        mask=mask,
-        masks=result.masks,
-        provenance=result.provenance,
-        icc_profile=loaded.icc_profile,
-        exif=loaded.exif,
-        only_mask=options.only_mask,
-        frames=loaded.frames,
-        notes=(*loaded.notes, *notes),
+        rgba, alpha, mask, result.provenance, notes=(*loaded.notes, *notes), **_carried(loaded, result, options)
     )
+
+
+def _carried(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> dict[str, Any]:
+    """What a cut-out takes over unchanged."""
+    return {
+        "masks": result.masks,
+        "icc_profile": loaded.icc_profile,
+        "exif": loaded.exif,
+        "only_mask": options.only_mask,
+        "frames": loaded.frames,
+    }
 
 
 def _refine(
@@ -320,18 +322,7 @@ def _cut_as_original(loaded: LoadedImage, result: SegmentResult, options: Cutout
     rgba = np.concatenate([_cut_one_as_original(picture, one, options) for one in shaped])
     mask = np.concatenate(shaped)
     alpha = mask if options.only_mask else rgba[..., 3].astype(np.float32) / np.float32(255)
-    return Cutout(
-        rgba=rgba,
-        alpha=alpha,
-        mask=mask,
-        masks=result.masks,
-        provenance=result.provenance,
-        icc_profile=loaded.icc_profile,
-        exif=loaded.exif,
-        only_mask=options.only_mask,
-        frames=loaded.frames,
-        notes=loaded.notes,
-    )
+    return Cutout(rgba, alpha, mask, result.provenance, notes=loaded.notes, **_carried(loaded, result, options))
 
 
 def _cut_one_as_original(picture: Image, mask: FloatArray, options: CutoutOptions) -> AnyArray:
