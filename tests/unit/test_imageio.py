@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import struct
@@ -74,6 +75,7 @@ def opened(data):
     return image
 
 
+@functools.cache  # a profile holds the second it was made in
 def rgb_profile():
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
