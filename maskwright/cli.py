@@ -425,6 +425,8 @@ def info(name: str, as_json: bool, **_: Any) -> None:
         return
     for key, value in values.items():
         click.echo(f"{key}: {json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, tuple)) else value}")
+    for weights in card.weights:
+        click.echo(f"hash of {weights.file}: {weights.hash_origin}")
 
 
 @models.command("fetch")

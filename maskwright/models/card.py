@@ -176,8 +176,3 @@ class ModelCard:
     aliases: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
-
-    @property
-    def bring_your_own(self) -> bool:
-        """Whether the user must name the weights file."""
-        return not self.weights

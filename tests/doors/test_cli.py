@@ -392,6 +392,8 @@ class TestModels:
     def test_info_says_licence_and_hash(self, run):
         out = run("models", "info", "isnetis", net=False)[1].decode()
         assert "name: isnet-anime" in out
+        assert "hash of isnet-anime.onnx: official" in out
+        assert "hash of modnet-p.onnx: none" in run("models", "info", "modnet-p", net=False)[1].decode()
         assert "f15622d853e8260172812b657053460e20806f04b9e05147d49af7bed31a6e99" in out
 
     @pytest.mark.parametrize("command", [["models", "fetch"], ["d"]])
