@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
@@ -12,13 +13,18 @@ from ..errors import EngineUnavailable
 from .base import Engine
 from .fake import FakeEngine
 
-__all__ = ["Engine", "FakeEngine", "open_engine", "release_engines"]
+__all__ = ["RUNTIMES", "Engine", "FakeEngine", "is_installed", "open_engine", "release_engines"]
 
 _BOUND = 4  # engines kept open; each holds its weights in memory
-_RUNTIMES = ("onnx",)
+RUNTIMES = {"onnx": "onnxruntime"}  # runtime -> the library that runs it
 
 _kept: OrderedDict[tuple[object, ...], Future[Engine]] = OrderedDict()
 _lock = Lock()
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether this machine can run such files, found out without importing anything."""
+    return runtime in RUNTIMES and find_spec(RUNTIMES[runtime]) is not None
 
 
 def open_engine(path: Path, runtime: str = "onnx", *, device: str = "auto", threads: int | None = None) -> Engine:
@@ -26,18 +32,19 @@ def open_engine(path: Path, runtime: str = "onnx", *, device: str = "auto", thre
 
     Args:
         path: The weights file.
-        runtime: Which kind of file it is: `onnx`.
-        device: As `OnnxEngine` says.
+        runtime: One of `RUNTIMES`.
+        device: `auto`, or a name of `DEVICES` with an optional index (`cuda:1`). With `!` at the end it fails where
+            the device cannot be had; without, it runs on the CPU and says so once.
         threads: Threads for one run; None: from the environment, else the runtime's choice.
 
     Raises:
         EngineUnavailable: No runtime for such files, or the device is not here.
         EngineFailed: The file is not a network that the runtime can load.
     """
-    if runtime not in _RUNTIMES:
+    if runtime not in RUNTIMES:
         raise EngineUnavailable(
             f"runtime of {path.name}",
-            expected=f"one of {', '.join(_RUNTIMES)}",
+            expected=f"one of {', '.join(RUNTIMES)}",
             got=repr(runtime),
             hint="use the model's ONNX file",
         )

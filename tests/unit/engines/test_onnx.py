@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 
+from maskwright.engines import base as engine_base
 from maskwright.engines import onnx as onnx_engine
 from maskwright.engines import open_engine, release_engines
 from maskwright.engines.onnx import OnnxEngine, available_devices
@@ -18,7 +19,7 @@ def graph(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    monkeypatch.setattr(onnx_engine, "_warned", set())
+    monkeypatch.setattr(engine_base, "_warned", set())
     release_engines()
     yield
     release_engines()
