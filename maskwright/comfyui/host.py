@@ -1,0 +1,100 @@
+"""What ComfyUI itself gives a node: folders, devices, progress, a way to be interrupted.
+
+ComfyUI's modules are looked up when a node runs, never at import: the nodes load, and run, where there is none.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import Error
+from ..models.store import Store
+
+__all__ = ["MODEL_FOLDERS", "each", "find_device", "find_files", "named", "open_store"]
+
+_Item = TypeVar("_Item")
+_Run = TypeVar("_Run", bound=Callable[..., Any])
+
+# Folder kinds of ComfyUI (`extra_model_paths.yaml` adds to them) in which weights of ours may lie: its own, and those
+# that the packs with these nodes have made.
+MODEL_FOLDERS = ("maskwright", "background_removal", "onnx", "isnet", "rembg", "u2net", "mediapipe", "anime_seg")
+
+
+def _module(name: str) -> Any:
+    """A module of ComfyUI that is loaded already; None outside it. Nothing is imported."""
+    return sys.modules.get(name)
+
+
+def model_folders() -> tuple[Path, ...]:
+    """The folders of ComfyUI in which weights may lie; none outside ComfyUI."""
+    folder_paths = _module("folder_paths")
+    if folder_paths is None:
+        return ()
+    known = getattr(folder_paths, "folder_names_and_paths", {})
+    folders = [
+        Path(folder) for kind in MODEL_FOLDERS if kind in known for folder in folder_paths.get_folder_paths(kind)
+    ]
+    models = Path(folder_paths.models_dir)
+    return tuple(dict.fromkeys([*folders, *(models / kind for kind in MODEL_FOLDERS)]))
+
+
+def open_store(*, download: bool = False) -> Store:
+    """The weights a node may use: this machine's, ComfyUI's folders among them. No process is ever started.
+
+    Args:
+        download: Whether files may be fetched over https; the user says so at the node.
+    """
+    return Store(search=model_folders(), wheels=False, offline=None if download else True)
+
+
+def find_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Names of the files in ComfyUI's folders of one kind, to choose from.
+
+    Args:
+        kind: A folder of ComfyUI's `models`.
+        suffixes: Endings that count, with their dots.
+    """
+    folders = [folder for folder in model_folders() if folder.name == kind]
+    names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
+    return sorted(name for name in names if name.lower().endswith(suffixes))
+
+
+def find_device() -> str:
+    """The device ComfyUI computes on, as our engines call it: `cpu`, `cuda:0`, `mps`; `auto` outside ComfyUI."""
+    management = _module("comfy.model_management")
+    return "auto" if management is None else str(management.get_torch_device())
+
+
+def each(items: Iterable[_Item], count: int) -> Iterator[_Item]:
+    """The items, with ComfyUI's progress bar moving on after each and its Cancel heard before each."""
+    utils, management = _module("comfy.utils"), _module("comfy.model_management")
+    bar = utils.ProgressBar(count) if utils is not None else None
+    for item in items:
+        if management is not None:
+            management.throw_exception_if_processing_interrupted()
+        yield item
+        if bar is not None:
+            bar.update(1)
+
+
+def named(node_id: str) -> Callable[[_Run], _Run]:
+    """A decorator for a node's function: errors of ours begin with the node's name."""
+
+    def decorate(run: _Run) -> _Run:
+        @functools.wraps(run)
+        def run_named(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return run(*args, **kwargs)
+            except Error as error:
+                kind = type(error)
+                raise kind(
+                    f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=error.hint
+                ) from error
+
+        return run_named  # type: ignore[return-value]
+
+    return decorate

@@ -1,0 +1,64 @@
+"""All nodes under their ids, and the rule by which the ids of other packs are taken."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from ..errors import OptionError
+from .cutout_nodes import ImageSegmentation
+
+__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "choose_drop_ins"]
+
+# Ids that other packs made known, with the class and the name shown for it. Each has a twin under our own prefix.
+DROP_INS: dict[str, tuple[type, str]] = {
+    "ImageSegmentation": (ImageSegmentation, "Image Segmentation"),
+}
+OWN: dict[str, tuple[type, str]] = {}
+
+_RULES = ("auto", "always", "never")
+
+
+def choose_drop_ins(rule: str, taken: set[str]) -> list[str]:
+    """The ids of other packs to register.
+
+    Args:
+        rule: `auto` leaves ids to a pack that has them already, `always` takes them, `never` leaves all.
+        taken: Ids that are registered already.
+
+    Raises:
+        OptionError: No such rule.
+    """
+    if rule not in _RULES:
+        raise OptionError("MASKWRIGHT_DROP_IN", expected=" or ".join(_RULES), got=repr(rule), hint="unset it")
+    if rule == "never":
+        return []
+    return [node_id for node_id in DROP_INS if rule == "always" or node_id not in taken]
+
+
+def _taken() -> set[str]:
+    core = sys.modules.get("nodes")
+    return set(getattr(core, "NODE_CLASS_MAPPINGS", {}))
+
+
+def _twin(node_id: str, node: type) -> type:
+    """The same node in our own menu."""
+    members: dict[str, Any] = {"CATEGORY": "Maskwright", "__doc__": node.__doc__, "__module__": node.__module__}
+    return type(f"Maskwright{node_id}", (node,), members)
+
+
+def _register() -> tuple[dict[str, type], dict[str, str]]:
+    nodes: dict[str, type] = {}
+    names: dict[str, str] = {}
+    for node_id in choose_drop_ins(os.environ.get("MASKWRIGHT_DROP_IN") or "auto", _taken()):
+        nodes[node_id], names[node_id] = DROP_INS[node_id]
+    for node_id, (node, name) in DROP_INS.items():
+        nodes[f"Maskwright{node_id}"] = _twin(node_id, node)
+        names[f"Maskwright{node_id}"] = f"{name} (Maskwright)"
+    for node_id, (node, name) in OWN.items():
+        nodes[node_id], names[node_id] = node, name
+    return nodes, names
+
+
+NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS = _register()
