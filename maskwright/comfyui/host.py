@@ -48,7 +48,8 @@ def open_store(*, download: bool = False) -> Store:
     Args:
         download: Whether files may be fetched over https; the user says so at the node.
     """
-    return Store(search=model_folders(), wheels=False, offline=None if download else True)
+    online = "turn on download at the node"
+    return Store(search=model_folders(), wheels=False, offline=None if download else True, online=online)
 
 
 def find_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:

@@ -91,6 +91,7 @@ class Store:
         home: The folder it writes to. Default: `MASKWRIGHT_HOME`, else `~/.maskwright`.
         search: More folders to look through. They are never written to.
         offline: Never reach the network. Default: whether `MASKWRIGHT_OFFLINE` is set.
+        online: How a user allows fetching again, for the error where a file is missing.
         wheels: Whether pip may be started for sources that are wheels.
         confirm: Asked whether a file that no publisher's hash covers may be used from now on.
         accept: SHA-256 hashes, lower-case hex, of such files that are accepted beforehand.
@@ -110,6 +111,7 @@ class Store:
         *,
         search: Sequence[Path | str] = (),
         offline: bool | None = None,
+        online: str = "go online",
         wheels: bool = True,
         confirm: Callable[[Arrival], bool] | None = None,
         accept: Collection[str] = (),
@@ -117,6 +119,8 @@ class Store:
     ) -> None:
         self.home = _own_home(home)
         self.offline = os.environ.get("MASKWRIGHT_OFFLINE", "") not in ("", "0") if offline is None else offline
+        self._offline_by = "offline is on, MASKWRIGHT_OFFLINE" if offline is None else "fetching is switched off"
+        self._online = online
         mirrors = os.environ.get("MASKWRIGHT_MIRROR", "").split(",")
         self._mirrors = tuple(base.strip().rstrip("/") for base in mirrors if base.strip())
         self._models = self.home / "models"
@@ -237,7 +241,7 @@ class Store:
         if not fetch:
             return FetchPlan("missing", None, (), "fetching was not asked for")
         if self.offline:
-            return FetchPlan("missing", None, (), "offline is on, MASKWRIGHT_OFFLINE")
+            return FetchPlan("missing", None, (), self._offline_by)
         mirrors = [Url(f"{base}/{_quoted(weights.file)}") for base in self._mirrors]
         sources = [*mirrors, *weights.sources]
         usable = tuple(source for source in sources if self._wheels or isinstance(source, Url))
@@ -369,7 +373,7 @@ class Store:
         if not weights.sources:
             cure = "bring the file with --weights FILE"
         elif self.offline:
-            cure += ", or go online"
+            cure += f", or {self._online}"
         passed = [text for path, text in self._passed_over.items() if path.name in (weights.file, *weights.other_names)]
         return WeightsMissing(
             f"weights {weights.file}",
