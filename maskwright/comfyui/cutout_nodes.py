@@ -96,9 +96,7 @@ class ImageSegmentation:
                 "compat": COMPAT,
                 "trimap": (
                     ["numbers", "auto"],
-                    {
-                        "tooltip": "Where alpha matting works: as the three numbers above say, or as soft as the mask is."
-                    },
+                    {"tooltip": "Where alpha matting works: by the three numbers above, or by the mask's softness."},
                 ),
                 "download": DOWNLOAD,
                 "segmenter": (

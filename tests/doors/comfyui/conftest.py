@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -16,9 +17,7 @@ from tests.conftest import ROOT
 def pack() -> Iterator[types.ModuleType]:
     """The repository, loaded from its folder under a name of ComfyUI's making."""
     name = "custom_nodes_maskwright_x_dot_y"
-    spec = importlib.util.spec_from_file_location(
-        name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
+    spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,7 +31,7 @@ def pack() -> Iterator[types.ModuleType]:
 class Bar:
     """ComfyUI's progress bar, remembering what it was told."""
 
-    made: list[Bar] = []
+    made: ClassVar[list[Bar]] = []
 
     def __init__(self, total: int) -> None:
         self.total = total

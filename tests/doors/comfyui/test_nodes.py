@@ -26,8 +26,8 @@ def _inputs(node, section):
 @pytest.mark.parametrize("node_id", SEEDS)
 def test_what_the_seeds_declare_comes_first_and_unchanged(pack, node_id):
     seed, node = SEEDS[node_id], pack.NODE_CLASS_MAPPINGS[node_id]
-    assert node.FUNCTION == seed["function"]
-    assert node.CATEGORY == seed["category"]
+    assert seed["function"] == node.FUNCTION
+    assert seed["category"] == node.CATEGORY
     assert list(node.RETURN_TYPES)[: len(seed["output"])] == seed["output"]
     assert list(node.RETURN_NAMES)[: len(seed["output"])] == seed["output_name"]
     assert _inputs(node, "required") == seed["required"]

