@@ -1,20 +1,36 @@
-"""Resizing and placing: picture to network input, network output back to the picture.
+"""Resizing, placing and cropping: picture to network input, network output back to the picture, frame to subject.
 
-A `Placement` says where the picture lies in the input, so that the way back needs nothing else.
+A `Placement` says where the picture lies in the input, so that the way back needs nothing else. A crop region is
+(x1, y1, x2, y2) in pixels of the picture, half-open, and may reach beyond it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from .errors import ShapeError
+from .errors import OptionError, RangeError, ShapeError
 from .models.card import Fit, Kernel
-from .types import AnyArray, FloatArray
+from .types import AnyArray, BBox, FloatArray, check_mask
 
-__all__ = ["Placement", "fit_placement", "place", "resize", "resize_map", "unplace"]
+__all__ = [
+    "Placement",
+    "cover",
+    "crop",
+    "fit_crop_region",
+    "fit_placement",
+    "make_bbox",
+    "parse_aspect",
+    "parse_padding",
+    "place",
+    "resize",
+    "resize_map",
+    "touched_sides",
+    "unplace",
+]
 
 _PILLOW = {
     "bilinear-antialias": Image.Resampling.BILINEAR,
@@ -22,6 +38,7 @@ _PILLOW = {
     "area": Image.Resampling.BOX,
 }
 _ROWS = 256  # a block of rows that stays in the processor's cache while it is interpolated
+_SURE = 10 / 255  # below this a mask is taken for background, as in a trimap
 _LONGEST = 4096  # pixels; the longer side of an input whose shorter side is fixed
 
 
@@ -174,3 +191,158 @@ def _blend_rows(values: AnyArray, height: int) -> FloatArray:
         blended[rows] *= weight[rows]
         blended[rows] += low
     return blended
+
+
+def make_bbox(mask: AnyArray, level: float = _SURE) -> BBox | None:
+    """The smallest box around all that is selected; None where nothing is.
+
+    >>> make_bbox(np.array([[0.0, 0.0, 0.0], [0.0, 0.5, 1.0]]))
+    (1, 1, 3, 2)
+
+    Args:
+        mask: (H, W) float in [0, 1] or bool; 1 = selected.
+        level: From this value on a pixel counts as selected.
+
+    Raises:
+        ShapeError, RangeError: Not a mask.
+    """
+    selected = check_mask(mask) >= level
+    columns, rows = (np.flatnonzero(selected.any(axis=axis)) for axis in (0, 1))
+    if not rows.size:
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def touched_sides(bbox: BBox, size_hw: tuple[int, int]) -> tuple[bool, bool, bool, bool]:
+    """Whether the box touches the frame's left, upper, right and lower side: there the frame may cut a subject off.
+
+    Args:
+        bbox: (x1, y1, x2, y2) in pixels, half-open.
+        size_hw: Height and width of the frame.
+    """
+    x1, y1, x2, y2 = bbox
+    return x1 <= 0, y1 <= 0, x2 >= size_hw[1], y2 >= size_hw[0]
+
+
+def fit_crop_region(
+    bbox: BBox,
+    *,
+    padding: int = 0,
+    aspect: float | None = None,
+    pinned: tuple[bool, bool, bool, bool] = (False, False, False, False),
+) -> BBox:
+    """The region to crop to: the box, the padding around it, and what the aspect asks for on top.
+
+    The box stays in the middle, but for pinned sides: they stay where they are, and the other side gives way. The
+    region may reach beyond the picture.
+
+    >>> fit_crop_region((10, 10, 30, 50), padding=5, aspect=1.0)
+    (-5, 5, 45, 55)
+    >>> fit_crop_region((10, 10, 30, 50), padding=5, aspect=1.0, pinned=(False, False, False, True))
+    (-2, 5, 43, 50)
+
+    Args:
+        bbox: (x1, y1, x2, y2) in pixels, half-open.
+        padding: Pixels on every side that is not pinned.
+        aspect: Width divided by height, met to the nearest pixel; None: as it comes.
+        pinned: Left, upper, right, lower side: does not move.
+    """
+    left, top, right, bottom = (0 if side else padding for side in pinned)
+    x1, y1, x2, y2 = bbox[0] - left, bbox[1] - top, bbox[2] + right, bbox[3] + bottom
+    if aspect is not None:
+        width, height = x2 - x1, y2 - y1
+        x1, x2 = _lengthened(x1, x2, max(width, round(height * aspect)), pinned[0], pinned[2])
+        y1, y2 = _lengthened(y1, y2, max(height, round(width / aspect)), pinned[1], pinned[3])
+    return x1, y1, x2, y2
+
+
+def _lengthened(start: int, stop: int, length: int, start_pinned: bool, stop_pinned: bool) -> tuple[int, int]:
+    extra = length - (stop - start)
+    before = extra // 2 if start_pinned == stop_pinned else 0 if start_pinned else extra
+    return start - before, stop + extra - before
+
+
+def crop(pixels: AnyArray, region: BBox, beyond: Literal["zero", "edge"] = "zero") -> AnyArray:
+    """A copy of what lies in a region.
+
+    Args:
+        pixels: (H, W) or (H, W, C) of any dtype.
+        region: (x1, y1, x2, y2) in pixels, half-open; may reach beyond the array.
+        beyond: What stands there: zeros, or the nearest pixel of the frame.
+
+    Raises:
+        RangeError: The region is empty.
+    """
+    x1, y1, x2, y2 = region
+    if x1 >= x2 or y1 >= y2:
+        raise RangeError("region", expected="x1 < x2 and y1 < y2", got=str(region), hint="give (x1, y1, x2, y2)")
+    height, width = pixels.shape[:2]
+    if beyond == "edge":
+        rows, columns = np.arange(y1, y2).clip(0, height - 1), np.arange(x1, x2).clip(0, width - 1)
+        spread: AnyArray = pixels[np.ix_(rows, columns)]
+        return spread
+    cropped = np.zeros((y2 - y1, x2 - x1, *pixels.shape[2:]), pixels.dtype)
+    left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    if left < right and top < bottom:
+        cropped[top - y1 : bottom - y1, left - x1 : right - x1] = pixels[top:bottom, left:right]
+    return cropped
+
+
+def cover(image: AnyArray, size_hw: tuple[int, int]) -> AnyArray:
+    """The middle of an image, resized so that it fills a frame: what the frame's aspect does not need is cut off.
+
+    Args:
+        image: (H, W, 3) uint8 or uint16.
+        size_hw: Height and width of the frame in pixels.
+    """
+    height, width = image.shape[:2]
+    scale = max(size_hw[0] / height, size_hw[1] / width)
+    rows, columns = (
+        max(1, min(side, round(goal / scale))) for side, goal in zip((height, width), size_hw, strict=True)
+    )
+    top, left = (height - rows) // 2, (width - columns) // 2
+    middle = np.ascontiguousarray(image[top : top + rows, left : left + columns])
+    if image.dtype == np.uint8:
+        return resize(middle, size_hw, "lanczos")
+    planes = [resize_map(middle[..., channel].astype(np.float32), size_hw, "lanczos") for channel in range(3)]
+    covered: AnyArray = np.rint(np.dstack(planes)).clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
+    return covered
+
+
+def parse_aspect(text: str) -> float:
+    """Width divided by height, from text such as `4:5`.
+
+    Raises:
+        OptionError: It is not two positive numbers with a colon between.
+    """
+    width, colon, height = text.partition(":")
+    try:
+        aspect = float(width) / float(height)
+    except (ValueError, ZeroDivisionError):
+        aspect = 0.0
+    if not (colon and 0.001 <= aspect <= 1000 and float(height) > 0):
+        raise OptionError("an aspect", expected="WIDTH:HEIGHT", got=repr(text), hint="such as 1:1 or 4:5")
+    return aspect
+
+
+def parse_padding(padding: float | str, longer_side: int = 0) -> int:
+    """Pixels of padding, rounded.
+
+    >>> parse_padding("10%", 250)
+    25
+
+    Args:
+        padding: A number of pixels, or text such as `20` or `10%`.
+        longer_side: Pixels that 100 % are.
+
+    Raises:
+        OptionError: It is neither, or below 0.
+    """
+    text = str(padding).strip()
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e6:
+        raise OptionError("padding", expected="pixels or a percentage", got=repr(padding), hint="such as 20 or 10%")
+    return round(value * longer_side / 100 if text.endswith("%") else value)

@@ -28,7 +28,7 @@ from .encode import (
 )
 from .errors import MediaError, OptionError, RangeError, ShapeError
 from .metadata import clean_exif
-from .types import AnyArray, FloatArray, Provenance, check_mask, check_same_size, to_8_bit
+from .types import AnyArray, BBox, FloatArray, Provenance, check_mask, check_same_size, to_8_bit
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -375,7 +375,10 @@ class Cutout:
         exif: EXIF data that is kept.
         only_mask: Saved and converted, it is its alpha as a gray picture.
         masks: Part name to mask, where the model knows parts.
+        frames: How many pictures the source held; this is one of them.
         notes: What a user may want to know.
+        crop_region: (x1, y1, x2, y2) in pixels of the picture, half-open: where this lies in it, for putting it
+            back; may reach beyond the picture. None: it is the whole picture.
     """
 
     rgba: AnyArray
@@ -388,6 +391,7 @@ class Cutout:
     masks: Mapping[str, FloatArray] = field(default_factory=dict)
     frames: int = 1
     notes: tuple[str, ...] = ()
+    crop_region: BBox | None = None
 
     @property
     def foreground(self) -> AnyArray:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image as PilImage
 
+from .cutout_options import CutoutOptions
 from .errors import EmptyTrimap, OptionError
+from .finish import finish_cutout
 from .imageio import Cutout, ImageSource, LoadedImage, load_image
 from .refine import compose, masks
 from .segmenters import Segmenter, open_segmenter
@@ -19,129 +21,15 @@ from .types import AnyArray, FloatArray, SegmentResult, to_8_bit
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from .refine.masks import FeatherSide
+
 __all__ = ["CutoutOptions", "cut_with", "cutout", "make_cutout", "segment", "shape_mask"]
 
 _logger = logging.getLogger(__name__)
 
 _FLOOR = np.float32(2 / 255)  # fainter than this is a network's noise, and would keep the background's colours
+_ALL_PARTS = "all"
 _ONE_CHANNEL = frozenset({"1", "F", "I", "I;16", "L", "P"})
-_THRESHOLD = {"foreground": 240, "background": 10, "erode": 10}  # rembg's command line
-
-
-@dataclass(frozen=True)
-class CutoutOptions:
-    """How a cut-out is made. The names are the command line's long flags, with hyphens.
-
-    Attributes:
-        alpha_matting: Find the exact opacity of edges, and the subject's own colours there.
-        alpha_matting_foreground_threshold: 0 to 255; above it the mask is sure foreground. None: 240.
-        alpha_matting_background_threshold: 1 to 255; below it the mask is sure background. None: 10.
-        alpha_matting_erode_size: Pixels by which both sure zones are eroded. None: 10.
-        decontaminate: Give edges the subject's own colours without changing their opacity.
-        post_process_mask: Clean the mask as rembg does: opening, blur, and a hard edge.
-        only_mask: Save the mask as a gray picture instead of the cut-out.
-        threshold: 0 to 1; the mask becomes hard: 1 at this value and above, 0 below. None: the mask stays soft.
-        bgcolor: (R, G, B, A), 0 to 255 each, put under the cut-out. None: it stays transparent.
-        depth: Bits per channel of the result, 8 or 16; 16 is saved as PNG.
-        keep_hidden: Keep the picture's colours where alpha is 0; without it, nothing of the background is saved.
-        keep_gps: Keep the place a photo was taken at in its EXIF data.
-        compat: Give the original program's numbers instead of the correct ones.
-        grow: Pixels by which the mask grows; negative shrinks it.
-        feather: Pixels over which the mask's edge is softened.
-        fill_holes: Square pixels; holes up to this area are filled.
-        min_area: Square pixels; islands smaller than this are removed.
-        keep_largest: Keep only the largest island.
-        invert: Select the background instead.
-        smooth: Pixels; bumps of the outline smaller than this are flattened.
-
-    Raises:
-        OptionError: A value outside its range, or two options that contradict each other.
-    """
-
-    alpha_matting: bool = False
-    alpha_matting_foreground_threshold: int | None = None
-    alpha_matting_background_threshold: int | None = None
-    alpha_matting_erode_size: int | None = None
-    decontaminate: bool = False
-    post_process_mask: bool = False
-    only_mask: bool = False
-    threshold: float | None = None
-    bgcolor: tuple[int, int, int, int] | None = None
-    depth: int = 8
-    keep_hidden: bool = False
-    keep_gps: bool = False
-    compat: bool = False
-    grow: float = 0
-    feather: float = 0
-    fill_holes: int = 0
-    min_area: int = 0
-    keep_largest: bool = False
-    invert: bool = False
-    smooth: float = 0
-
-    def __post_init__(self) -> None:
-        if self.depth not in (8, 16):
-            raise OptionError("depth", expected="8 or 16", got=repr(self.depth), hint="16 is saved as PNG")
-        if self.compat and self.depth != 8:
-            raise OptionError("depth with compat", expected="8", got=repr(self.depth), hint="leave one of them out")
-        if self.threshold is not None and not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
-            raise OptionError("threshold", expected="from 0 to 1", got=repr(self.threshold), hint="0.5 is the middle")
-        if not _is_number(self.grow):
-            raise OptionError("grow", expected="a number of pixels", got=repr(self.grow), hint="0 leaves it out")
-        for name in ("feather", "fill_holes", "min_area", "smooth"):
-            value = getattr(self, name)
-            if not (_is_number(value) and value >= 0):
-                raise OptionError(name, expected="0 or more", got=repr(value), hint="0 leaves it out")
-        self._check_bgcolor()
-        self._check_matting()
-
-    def _check_bgcolor(self) -> None:
-        color = self.bgcolor
-        if color is None:
-            return
-        whole = isinstance(color, (tuple, list)) and all(isinstance(value, (int, np.integer)) for value in color)
-        if not whole or len(color) != 4 or not all(0 <= value <= 255 for value in color):
-            raise OptionError(
-                "bgcolor", expected="four numbers from 0 to 255", got=repr(color), hint="white is 255 255 255 255"
-            )
-
-    def _check_matting(self) -> None:
-        foreground, background, size = self.trimap_numbers
-        if not all(isinstance(value, (int, np.integer)) for value in self.trimap_numbers):
-            raise OptionError(
-                "alpha matting numbers", expected="whole numbers", got=repr(self.trimap_numbers), hint="240, 10, 10"
-            )
-        if not (0 < background < foreground <= 255):
-            raise OptionError(
-                "alpha matting thresholds",
-                expected="0 < background < foreground <= 255",
-                got=f"background {background}, foreground {foreground}",
-                hint="the usual ones are 10 and 240",
-            )
-        if size < 0:
-            raise OptionError("alpha_matting_erode_size", expected="0 or more", got=str(size), hint="usual is 10")
-
-    @property
-    def trimap_numbers(self) -> tuple[int, int, int]:
-        """Foreground threshold, background threshold (8-bit units) and erosion (pixels) in force."""
-        values = (
-            self.alpha_matting_foreground_threshold,
-            self.alpha_matting_background_threshold,
-            self.alpha_matting_erode_size,
-        )
-        foreground, background, size = (
-            default if value is None else value for value, default in zip(values, _THRESHOLD.values(), strict=True)
-        )
-        return foreground, background, size
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The names of all options."""
-        return tuple(field.name for field in fields(cls))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and math.isfinite(float(value))
 
 
 def cutout(
@@ -206,6 +94,7 @@ def cut_with(segmenter: Segmenter, loaded: LoadedImage, options: CutoutOptions) 
         EngineFailed: The network stopped.
     """
     _check_compat(segmenter, options.compat)
+    _check_part(options.part, segmenter.card.parts, segmenter.card.name)  # before the network does its work
     return make_cutout(loaded, segmenter(loaded), options)
 
 
@@ -216,8 +105,30 @@ def make_cutout(loaded: LoadedImage, result: SegmentResult, options: CutoutOptio
         loaded: The picture.
         result: What a segmenter said of it, with the `compat` of the options.
         options: How to cut.
+
+    Raises:
+        OptionError: The model does not know the part.
     """
+    if options.part is not None:
+        result = _choose_part(result, options.part)
     return (_cut_as_original if options.compat else _cut)(loaded, result, options)
+
+
+def _check_part(part: str | None, parts: Collection[str], model: str) -> None:
+    if part is None or (parts and part in (*parts, _ALL_PARTS)):
+        return
+    if not parts:
+        raise OptionError(f"model {model} knows no parts", hint="leave part out, or choose another model")
+    raise OptionError(
+        f"part of {model}", expected=f"{', '.join(parts)} or {_ALL_PARTS}", got=repr(part), hint="leave it out for all"
+    )
+
+
+def _choose_part(result: SegmentResult, part: str) -> SegmentResult:
+    """The result as if the model knew this part alone."""
+    _check_part(part, result.masks, result.provenance.model)
+    mask = result.mask if part == _ALL_PARTS else result.masks[part]
+    return replace(result, mask=mask, masks={part: mask})
 
 
 def _check_compat(segmenter: Segmenter, compat: bool) -> None:
@@ -246,7 +157,7 @@ def shape_mask(mask: FloatArray, options: CutoutOptions) -> FloatArray:
         (options.smooth > 0, lambda m: masks.smooth(m, options.smooth)),
         (options.grow > 0, lambda m: masks.grow(m, options.grow)),
         (options.grow < 0, lambda m: masks.shrink(m, -options.grow)),
-        (options.feather > 0, lambda m: masks.feather(m, options.feather)),
+        (options.feather > 0, lambda m: masks.feather(m, options.feather, cast("FeatherSide", options.feather_side))),
         (options.invert, masks.invert),
     )
     for wanted, step in steps:
@@ -264,11 +175,9 @@ def _cut(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> 
     rgba = compose.make_rgba(
         loaded.image, alpha, foreground=foreground, keep_hidden=options.keep_hidden, depth=options.depth
     )
-    if options.bgcolor is not None:
-        rgba = compose.over_color(rgba, options.bgcolor)
-    return Cutout(
-        rgba, alpha, mask, result.provenance, notes=(*loaded.notes, *notes), **_carried(loaded, result, options)
-    )
+    notes = (*loaded.notes, *notes)
+    cut = Cutout(rgba, alpha, mask, result.provenance, notes=notes, **_carried(loaded, result, options))
+    return finish_cutout(cut, loaded, options)
 
 
 def _carried(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .errors import RangeError, ShapeError
 
 __all__ = [
     "AnyArray",
+    "BBox",
     "FloatArray",
     "Provenance",
     "SegmentResult",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 AnyArray: TypeAlias = NDArray[Any]
+BBox: TypeAlias = tuple[int, int, int, int]  # (x1, y1, x2, y2) in pixels, half-open
 FloatArray: TypeAlias = NDArray[np.float32]
 
 

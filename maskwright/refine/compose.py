@@ -1,4 +1,4 @@
-"""From colours and opacity to the cut-out, and onto a background colour.
+"""From colours and opacity to the cut-out, and onto a background.
 
 Cut-outs are straight: the colour of a pixel is the subject's own, whatever its opacity. The last part of the
 file is for compatibility with rembg, whose plain cut-outs are darkened by their opacity instead.
@@ -6,7 +6,7 @@ file is for compatibility with rembg, whose plain cut-outs are darkened by their
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "make_rgba",
     "over_color",
     "over_color_compat",
+    "over_image",
     "premultiplied_cutout",
 ]
 
@@ -83,21 +84,22 @@ def make_rgba(
     return rgba
 
 
-def over_color(rgba: AnyArray, color: tuple[int, int, int, int]) -> AnyArray:
+def over_color(rgba: AnyArray, color: tuple[int, int, int, int], coverage: AnyArray | None = None) -> AnyArray:
     """The cut-out laid over a colour.
 
     Args:
         rgba: (H, W, 4) uint8 or uint16; RGBA, not premultiplied.
         color: Red, green, blue, alpha, each 0 to 255 also for a uint16 cut-out. Alpha 0 leaves the
             cut-out as it is.
+        coverage: (H, W) float in [0, 1]: how much of the colour is where; None: all of it everywhere.
 
     Returns:
-        (H, W, 4) in rgba's dtype; RGBA, not premultiplied, every value rounded, black where
-        nothing is to be seen.
+        (H, W, 4) in rgba's dtype; RGBA, not premultiplied, every value rounded. Where nothing is to be seen it
+        stays as it was.
 
     Raises:
-        ShapeError: Not an (H, W, 4) array, or not four numbers.
-        RangeError: Another dtype, or a number outside 0 to 255.
+        ShapeError: Not an (H, W, 4) array, not four numbers, or a coverage of another size.
+        RangeError: Another dtype, or a number outside 0 to 255 or [0, 1].
 
     Example:
         >>> over_color(np.array([[[200, 0, 0, 51]]], np.uint8), (0, 100, 0, 255))
@@ -110,20 +112,66 @@ def over_color(rgba: AnyArray, color: tuple[int, int, int, int]) -> AnyArray:
     _check_color(color)
     if color[3] == 0:
         return np.array(rgba)
+    scale = np.iinfo(rgba.dtype).max // 255
+    colors = [np.asarray(value * scale) for value in color[:3]]
+    if coverage is None:
+        return _over(rgba, colors, np.asarray(color[3] * scale))
+    coverage = check_mask(coverage, "coverage")
+    check_same_size(rgba, coverage, ("rgba", "coverage"))
+    return _over(rgba, colors, _quantized(coverage * np.float32(color[3] / 255), rgba.dtype))
+
+
+def over_image(rgba: AnyArray, image: AnyArray, opacity: AnyArray | None = None) -> AnyArray:
+    """The cut-out laid over a picture.
+
+    Args:
+        rgba: (H, W, 4) uint8 or uint16; RGBA, not premultiplied.
+        image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
+        opacity: (H, W) float in [0, 1]: the picture's own; None: opaque.
+
+    Returns:
+        (H, W, 4) in rgba's dtype, as by `over_color`.
+
+    Raises:
+        ShapeError: Not an (H, W, 4) array, or the others are of another size.
+        RangeError: Another dtype, or values outside their range.
+
+    Example:
+        >>> over_image(np.array([[[200, 0, 0, 51]]], np.uint8), np.array([[[0, 100, 0]]], np.uint8))
+        array([[[ 40,  80,   0, 255]]], dtype=uint8)
+    """
+    _check_rgba(rgba)
+    check_image(image)
+    check_same_size(rgba, image, ("rgba", "image"))
+    colors = np.empty(image.shape, rgba.dtype)
+    _write_color(colors, image, np.asarray(1, rgba.dtype))
+    planes = [colors[..., channel] for channel in range(3)]
+    if opacity is None:
+        return _over(rgba, planes, np.asarray(np.iinfo(rgba.dtype).max))
+    opacity = check_mask(opacity, "opacity")
+    check_same_size(rgba, opacity, ("rgba", "opacity"))
+    return _over(rgba, planes, _quantized(opacity, rgba.dtype))
+
+
+def _over(rgba: AnyArray, colors: Sequence[AnyArray], under: AnyArray) -> AnyArray:
+    """The cut-out over colours with an opacity, each one number or (H, W) numbers in the range of rgba's dtype."""
     top = np.iinfo(rgba.dtype).max
     # Wide enough that the products of three channels are exact.
     wide: type[np.floating[Any]] = np.float32 if top == 255 else np.float64
-    red, green, blue, under = (wide(value * (top // 255)) for value in color)
     result = np.empty_like(rgba)
     for rows in _row_blocks(rgba):
+        here = [(plane[rows] if plane.ndim else plane).astype(wide) for plane in (*colors, under)]
         opacity: AnyArray = rgba[rows, :, 3].astype(wide)
-        below = under * (top - opacity)
+        below = here.pop() * (top - opacity)
         opacity *= top
         total = opacity + below
         result[rows, :, 3] = np.rint(total / top)
-        np.maximum(total, 1, out=total)  # where nothing is to be seen, 0 / 1
-        for channel, value in enumerate((red, green, blue)):
+        unseen = total == 0
+        np.maximum(total, 1, out=total)
+        for channel, value in enumerate(here):
             result[rows, :, channel] = np.rint((opacity * rgba[rows, :, channel] + below * value) / total)
+        if unseen.any():
+            result[rows][unseen] = rgba[rows][unseen]
     return result
 
 
