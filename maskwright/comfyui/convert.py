@@ -8,7 +8,7 @@ ComfyUI's LoadImage gives 1 - alpha as its MASK: `InvertMask` after it makes tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 __all__ = [
     "arrays_to_image",
     "arrays_to_mask",
-    "check_batches",
     "image_to_arrays",
     "image_to_colors",
     "make_empty_image",
     "make_empty_mask",
     "mask_to_arrays",
+    "spread",
 ]
 
 _CHANNELS = (1, 2, 3, 4)
+_Item = TypeVar("_Item")
 
 
 def image_to_arrays(image: Tensor) -> Iterator[AnyArray]:
@@ -121,18 +122,17 @@ def mask_to_arrays(mask: Tensor) -> Iterator[FloatArray]:
         yield values.clip(0, 1)
 
 
-def check_batches(image: Tensor, mask: Tensor) -> None:
-    """Nothing, where every picture has its mask: as many masks as pictures or one for all, of the same size.
+def spread(items: Sequence[_Item], count: int, name: str) -> Sequence[_Item]:
+    """As many items as wanted: one stands for all.
 
     Raises:
-        ShapeError: Another count or size.
+        ShapeError: Another count.
     """
-    images, masks = len(image), (1 if mask.ndim == 2 else len(mask))
-    if masks not in (1, images):
-        raise ShapeError("masks", expected=f"1 or {images}, as many as pictures", got=str(masks))
-    size, wanted = tuple(mask.shape[-2:]), tuple(image.shape[1:3])
-    if size != wanted:
-        raise ShapeError("MASK size", expected=f"that of IMAGE, {wanted}", got=str(size), hint="scale one of them")
+    if len(items) == 1:
+        return [items[0]] * count
+    if len(items) != count:
+        raise ShapeError(name, expected=f"1 or {count}", got=str(len(items)), hint="give one for all, or one for each")
+    return items
 
 
 def arrays_to_image(pictures: Sequence[AnyArray]) -> Tensor:

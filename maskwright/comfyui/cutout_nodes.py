@@ -9,7 +9,8 @@ from ..imageio import Cutout, load_image
 from ..pipeline import CutoutOptions, cut_with
 from ..segmenters import open_segmenter
 from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_image, make_empty_mask
-from .host import each, find_device, named, open_store
+from .host import each, find_device, open_store
+from .inputs import COMPAT, DOWNLOAD, choice, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,16 +20,16 @@ __all__ = ["ImageSegmentation"]
 _logger = logging.getLogger(__name__)
 
 _GARMENTS = ("upper", "lower", "full")
-COMPAT = (
-    "BOOLEAN",
-    {"default": False, "tooltip": "Give the numbers of the node this one stands in for, its known faults included."},
-)
-DOWNLOAD = (
-    "BOOLEAN",
-    {
-        "default": False,
-        "tooltip": "Fetch the model over https if it is not on this machine. Off: only files on disk are used.",
-    },
+_MODELS = (
+    "u2net",
+    "u2netp",
+    "u2net_human_seg",
+    "u2net_cloth_seg",
+    "silueta",
+    "isnet-general-use",
+    "isnetis",
+    "modnet-p",
+    "modnet-w",
 )
 
 
@@ -51,27 +52,12 @@ class ImageSegmentation:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         """ComfyUI's description of the inputs."""
-        models = [
-            "u2net",
-            "u2netp",
-            "u2net_human_seg",
-            "u2net_cloth_seg",
-            "silueta",
-            "isnet-general-use",
-            "isnetis",
-            "modnet-p",
-            "modnet-w",
-        ]
         return {
             "required": {
-                "images": (
-                    "IMAGE",
-                    {"tooltip": "The pictures to cut out. An alpha channel is kept: what is transparent stays so."},
-                ),
-                "model": (models, {"tooltip": "What finds the subject."}),
-                "alpha_matting": (
-                    ["true", "false"],
-                    {"tooltip": "Find the exact opacity of edges and the subject's own colours there."},
+                "images": socket("IMAGE", "The pictures to cut out. What is transparent in them stays so."),
+                "model": choice(_MODELS, "What finds the subject."),
+                "alpha_matting": choice(
+                    ["true", "false"], "Find the exact opacity of edges and the subject's own colours there."
                 ),
                 "alpha_matting_foreground_threshold": (
                     "INT",
@@ -83,30 +69,26 @@ class ImageSegmentation:
                         "default": 20,
                         "max": 250,
                         "step": 5,
-                        "tooltip": "0 to 255: below it the mask is sure background; 0 leaves alpha matting out.",
+                        "tooltip": "0 to 255: below it the mask is sure background. 0 leaves alpha matting out.",
                     },
                 ),
                 "alpha_matting_erode_size": (
                     "INT",
                     {"default": 10, "step": 1, "tooltip": "Pixels by which both sure zones are eroded; 0 for none."},
                 ),
-                "post_process_mask": (["false", "true"], {"tooltip": "Smooth the mask and make its edge hard."}),
+                "post_process_mask": choice(["false", "true"], "Smooth the mask and make its edge hard."),
             },
             "optional": {
                 "compat": COMPAT,
-                "trimap": (
+                "trimap": choice(
                     ["numbers", "auto"],
-                    {"tooltip": "Where alpha matting works: by the three numbers above, or by the mask's softness."},
+                    "Where alpha matting works: by the three numbers above, or by the mask's softness.",
                 ),
                 "download": DOWNLOAD,
-                "segmenter": (
-                    "MASKWRIGHT_SEGMENTER",
-                    {"tooltip": "A loaded model, used instead of the one named above."},
-                ),
+                "segmenter": socket("MASKWRIGHT_SEGMENTER", "A loaded model, used instead of the one named above."),
             },
         }
 
-    @named("ImageSegmentation")
     def node(
         self,
         images: Tensor,
@@ -150,11 +132,13 @@ class ImageSegmentation:
         cutouts = [
             cut_with(segmenter, load_image(picture), options) for picture in each(image_to_arrays(images), len(images))
         ]
-        garments = (_stack_part(cutouts, part) for part in _GARMENTS)
+        upper, lower, full = (_stack_part(cutouts, part) for part in _GARMENTS)
         return (
             arrays_to_image([cutout.rgba for cutout in cutouts]),
             arrays_to_mask([cutout.alpha for cutout in cutouts]),
-            *garments,
+            upper,
+            lower,
+            full,
         )
 
 

@@ -5,19 +5,18 @@ ComfyUI's modules are looked up when a node runs, never at import: the nodes loa
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import Error
 from ..models.store import Store
 
-__all__ = ["MODEL_FOLDERS", "each", "find_device", "find_files", "named", "open_store"]
+__all__ = ["MODEL_FOLDERS", "each", "find_device", "find_files", "named", "open_store", "show"]
 
 _Item = TypeVar("_Item")
-_Run = TypeVar("_Run", bound=Callable[..., Any])
 
 # Folder kinds of ComfyUI (`extra_model_paths.yaml` adds to them) in which weights of ours may lie: its own, and those
 # that the packs with these nodes have made.
@@ -82,20 +81,24 @@ def each(items: Iterable[_Item], count: int) -> Iterator[_Item]:
             bar.update(1)
 
 
-def named(node_id: str) -> Callable[[_Run], _Run]:
-    """A decorator for a node's function: errors of ours begin with the node's name."""
+@contextlib.contextmanager
+def named(node_id: str) -> Iterator[None]:
+    """Errors of ours from inside begin with the node's name. Also a decorator for a node's function."""
+    try:
+        yield
+    except Error as error:
+        kind = type(error)
+        raise kind(f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=error.hint) from error
 
-    def decorate(run: _Run) -> _Run:
-        @functools.wraps(run)
-        def run_named(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return run(*args, **kwargs)
-            except Error as error:
-                kind = type(error)
-                raise kind(
-                    f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=error.hint
-                ) from error
 
-        return run_named  # type: ignore[return-value]
+def show(image: Any) -> dict[str, Any]:
+    """What makes ComfyUI's page show pictures at the node that made them; nothing outside ComfyUI.
 
-    return decorate
+    Args:
+        image: (B, H, W, 3) float32 tensor in [0, 1].
+    """
+    core = _module("nodes")
+    if core is None or not len(image):
+        return {}
+    shown: dict[str, Any] = core.PreviewImage().save_images(image)["ui"]
+    return shown

@@ -7,7 +7,9 @@ import sys
 from typing import Any
 
 from ..errors import OptionError
+from . import mask_nodes, picture_nodes
 from .cutout_nodes import ImageSegmentation
+from .host import named
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "choose_drop_ins"]
 
@@ -15,7 +17,21 @@ __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "choose_drop_ins
 DROP_INS: dict[str, tuple[type, str]] = {
     "ImageSegmentation": (ImageSegmentation, "Image Segmentation"),
 }
-OWN: dict[str, tuple[type, str]] = {}
+OWN: dict[str, tuple[type, str]] = {
+    "MaskwrightThresholdMask": (mask_nodes.ThresholdMask, "Threshold Mask"),
+    "MaskwrightGrowMask": (mask_nodes.GrowMask, "Grow or Shrink Mask"),
+    "MaskwrightFeatherMask": (mask_nodes.FeatherMask, "Feather Mask"),
+    "MaskwrightSmoothMask": (mask_nodes.SmoothMask, "Smooth Mask"),
+    "MaskwrightFillHoles": (mask_nodes.FillHoles, "Fill Holes of Mask"),
+    "MaskwrightRemoveIslands": (mask_nodes.RemoveIslands, "Remove Islands of Mask"),
+    "MaskwrightCombineMasks": (mask_nodes.CombineMasks, "Combine Masks"),
+    "MaskwrightMakeTrimap": (picture_nodes.MakeTrimap, "Make Trimap"),
+    "MaskwrightAlphaMatting": (picture_nodes.AlphaMatting, "Alpha Matting"),
+    "MaskwrightForegroundColors": (picture_nodes.ForegroundColors, "Foreground Colours"),
+    "MaskwrightCropToMask": (picture_nodes.CropToMask, "Crop to Mask"),
+    "MaskwrightPasteCrop": (picture_nodes.PasteCrop, "Paste Crop Back"),
+    "MaskwrightPreviewCutout": (picture_nodes.PreviewCutout, "Preview Cut-out"),
+}
 
 _RULES = ("auto", "always", "never")
 
@@ -42,22 +58,25 @@ def _taken() -> set[str]:
     return set(getattr(core, "NODE_CLASS_MAPPINGS", {}))
 
 
-def _twin(node_id: str, node: type) -> type:
-    """The same node in our own menu."""
-    members: dict[str, Any] = {"CATEGORY": "Maskwright", "__doc__": node.__doc__, "__module__": node.__module__}
-    return type(f"Maskwright{node_id}", (node,), members)
+def _entry(node_id: str, node: type, **members: Any) -> type:
+    """The class ComfyUI gets for an id: the node, whose errors begin with that id."""
+    name = node.FUNCTION  # type: ignore[attr-defined]
+    members |= {name: named(node_id)(getattr(node, name)), "__doc__": node.__doc__, "__module__": node.__module__}
+    return type(node_id, (node,), members)
 
 
 def _register() -> tuple[dict[str, type], dict[str, str]]:
     nodes: dict[str, type] = {}
     names: dict[str, str] = {}
     for node_id in choose_drop_ins(os.environ.get("MASKWRIGHT_DROP_IN") or "auto", _taken()):
-        nodes[node_id], names[node_id] = DROP_INS[node_id]
-    for node_id, (node, name) in DROP_INS.items():
-        nodes[f"Maskwright{node_id}"] = _twin(node_id, node)
-        names[f"Maskwright{node_id}"] = f"{name} (Maskwright)"
+        node, names[node_id] = DROP_INS[node_id]
+        nodes[node_id] = _entry(node_id, node)
+    for seed_id, (node, name) in DROP_INS.items():
+        node_id = f"Maskwright{seed_id}"
+        nodes[node_id] = _entry(node_id, node, CATEGORY="Maskwright")
+        names[node_id] = f"{name} (Maskwright)"
     for node_id, (node, name) in OWN.items():
-        nodes[node_id], names[node_id] = node, name
+        nodes[node_id], names[node_id] = _entry(node_id, node), name
     return nodes, names
 
 

@@ -5,12 +5,12 @@ import torch
 from maskwright.comfyui.convert import (
     arrays_to_image,
     arrays_to_mask,
-    check_batches,
     image_to_arrays,
     image_to_colors,
     make_empty_image,
     make_empty_mask,
     mask_to_arrays,
+    spread,
 )
 from maskwright.errors import RangeError, ShapeError
 
@@ -80,15 +80,11 @@ def test_what_is_no_mask_is_refused(shape):
         list(mask_to_arrays(torch.zeros(shape)))
 
 
-def test_every_picture_needs_its_mask():
-    image = torch.zeros(3, 5, 7, 3)
-    check_batches(image, torch.zeros(3, 5, 7))
-    check_batches(image, torch.zeros(1, 5, 7))
-    check_batches(image, torch.zeros(5, 7))
-    with pytest.raises(ShapeError, match="masks must be 1 or 3, as many as pictures, got 2"):
-        check_batches(image, torch.zeros(2, 5, 7))
-    with pytest.raises(ShapeError, match=r"MASK size must be that of IMAGE, \(5, 7\), got \(7, 5\)"):
-        check_batches(image, torch.zeros(3, 7, 5))
+def test_one_item_stands_for_all():
+    assert list(spread("a", 3, "letters")) == ["a", "a", "a"]
+    assert list(spread("abc", 3, "letters")) == ["a", "b", "c"]
+    with pytest.raises(ShapeError, match="letters must be 1 or 3, got 2"):
+        spread("ab", 3, "letters")
 
 
 def test_no_pictures_have_a_size_all_the_same():
