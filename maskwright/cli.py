@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
+from .cli_files import check_format, choose_target, default_source, put_bytes, read_bytes
+from .cli_mask import mask
 from .cli_options import check_model, cutout_options, make_options, model_options, read_extras, talk_options
 from .cli_talk import agree, job_bar, open_store, talking
 from .errors import Error, InputError, MediaError, OptionError, UnknownModel
@@ -102,7 +104,7 @@ def _open_segmenter(values: dict[str, Any], options: CutoutOptions) -> Segmenter
 
     if values["vitmatte"]:
         raise OptionError("-vm (ViTMatte) is not in this version", hint="the nearest way is -a, alpha matting")
-    weights = read_extras(values["extras"]) or values["weights"]
+    weights = read_extras(values["extras"]).get("weights") or values["weights"]
     card = find_card(check_model(values["model"]))
     store = open_store(values["accept_hash"], values["quiet"])
     if weights is None:
@@ -128,13 +130,15 @@ def cut(source: str | None, target: str | None, **values: Any) -> None:
     """
     from .imageio import load_image
 
-    source = source or _default_source()
-    goal = _choose_target(source, target, values["format_"])
+    source = source or default_source()
+    goal = choose_target(source, target, values["format_"])
     options = make_options(values)
-    _check_format(values["format_"], goal, values["all_frames"])
+    check_format(values["format_"], goal, values["all_frames"])
+    if values["all_frames"] and (options.crop or options.expand_canvas):
+        raise OptionError("--all-frames goes without --crop and --expand-canvas", hint="frames must have one size")
     start = time.perf_counter()
     with talking(values["quiet"], values["debug"]):
-        data = _read_bytes() if source == "-" else source
+        data = read_bytes() if source == "-" else source
         if values["all_frames"]:
             first = _cut_animation(data, goal, values, options)
             _report(source, goal, first, time.perf_counter() - start, values)
@@ -148,55 +152,11 @@ def cut(source: str | None, target: str | None, **values: Any) -> None:
     _report(source, goal, result, time.perf_counter() - start, values)
 
 
-def _check_format(format_: str | None, target: Path | None, animated: bool) -> None:
-    """See that the result can be written before anything is fetched or computed."""
-    from .encode import ANIMATION_FORMATS, OUTPUT_FORMATS, choose_format
-
-    choose_format(format_, target, ANIMATION_FORMATS if animated else OUTPUT_FORMATS)
-    if target is not None and not target.parent.is_dir():
-        raise MediaError(
-            f"{target} cannot be written: there is no folder {target.parent}", hint=f"mkdir -p '{target.parent}'"
-        )
-
-
-def _read_bytes() -> bytes:
-    if sys.stdin is None:
-        raise click.UsageError("INPUT is stdin, and stdin is closed")
-    return sys.stdin.buffer.read()
-
-
-def _default_source() -> str:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise click.UsageError("INPUT is missing: name a picture, or pipe one in")
-    return "-"
-
-
-def _choose_target(source: str, target: str | None, format_: str | None = None) -> Path | None:
-    """The file to write, None for stdout; never the input itself."""
-    if target in (None, "-") and sys.stdout is None:
-        raise click.UsageError("OUTPUT is stdout, and stdout is closed")
-    if target is None and source != "-" and sys.stdout.isatty():
-        return Path(source).with_suffix(f".out.{(format_ or 'png').lower().lstrip('.')}")
-    if target in (None, "-"):
-        if sys.stdout.isatty():
-            raise click.UsageError("OUTPUT is missing: a picture's bytes are of no use on a terminal")
-        return None
-    path = Path(str(target))
-    if source != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-        raise OptionError("OUTPUT", expected="another file than INPUT", got=str(path), hint="name a new file")
-    return path
-
-
 def _write(result: Cutout, target: Path | None, values: dict[str, Any]) -> None:
     if target is None:
-        _put_bytes(result.to_bytes(values["format_"] or "png", quality=values["quality"]))
+        put_bytes(result.to_bytes(values["format_"] or "png", quality=values["quality"]))
     else:
         result.save(target, format=values["format_"], quality=values["quality"])
-
-
-def _put_bytes(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
 
 
 def _cut_animation(data: str | bytes, target: Path | None, values: dict[str, Any], options: CutoutOptions) -> Cutout:
@@ -212,7 +172,7 @@ def _cut_animation(data: str | bytes, target: Path | None, values: dict[str, Any
     cutouts, durations = zip(*pairs, strict=True)
     written = save_animation(cutouts, durations, target, values["format_"], quality=values["quality"])
     if target is None:
-        _put_bytes(written)
+        put_bytes(written)
     first: Cutout = replace(cutouts[0], notes=tuple(note for note in cutouts[0].notes if "frames was read" not in note))
     return first
 
@@ -224,6 +184,7 @@ def _report(source: str, target: Path | None, result: Cutout, seconds: float, va
         "output": str(target) if target else "-",
         "height": height,
         "width": width,
+        "crop_region": result.crop_region,
         "seconds": round(seconds, 3),
         **asdict(result.provenance),
         "notes": list(result.notes),
@@ -261,7 +222,7 @@ def batch(source: Path, target: Path, **values: Any) -> None:
 
     options = make_options(values)
     format_ = choose_format(values["format_"])
-    if format_ == "jpeg" and (options.bgcolor is None or options.bgcolor[3] < 255) and not options.only_mask:
+    if format_ == "jpeg" and not options.fills_frame:
         raise OptionError("--format jpeg", expected="a background", got="none", hint="add -bgc 255 255 255 255")
 
     def plan() -> list[Job]:
@@ -320,14 +281,17 @@ def stream(width: int, height: int, output_specifier: str | None, **values: Any)
     options = make_options(values)
     with talking(values["quiet"], values["debug"]), _open_segmenter(values, options) as segmenter:
         for number, data in enumerate(_read_frames(width * height * 3)):
+            start = time.perf_counter()
             frame = np.frombuffer(data, np.uint8).reshape(height, width, 3)
             result = cut_with(segmenter, load_image(frame), options)
-            if output_specifier:
-                path = Path(_format_name(output_specifier, number))
+            path = Path(_format_name(output_specifier, number)) if output_specifier else None
+            if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 result.save(path)
             else:
-                _put_bytes(result.to_bytes("png"))
+                put_bytes(result.to_bytes("png"))
+            if values["as_json"]:
+                _report(f"frame {number}", path, result, time.perf_counter() - start, values)
 
 
 def _format_name(specifier: str, number: int) -> str:
@@ -351,32 +315,7 @@ def _read_frames(size: int) -> Iterator[bytes]:
         yield data
 
 
-@app.command("mask")
-@click.argument("source", metavar="INPUT")
-@click.argument("target", metavar="OUTPUT")
-@click.option("--threshold", type=float, help="0 to 1; make the mask hard.")
-@click.option("--grow", type=float, default=0, help="Pixels.")
-@click.option("--shrink", type=float, default=0, help="Pixels.")
-@click.option("--feather", type=float, default=0, help="Pixels.")
-@click.option("--fill-holes", type=int, default=0, help="Square pixels.")
-@click.option("--min-area", type=int, default=0, help="Square pixels.")
-@click.option("--keep-largest", is_flag=True, help="Keep only the largest island.")
-@click.option("--invert", is_flag=True, help="Swap selected and not selected.")
-@click.option("--smooth", type=float, default=0, help="Pixels.")
-@talk_options
-def mask(source: str, target: str, shrink: float, grow: float, quiet: bool, debug: bool, **values: Any) -> None:
-    """Work on a mask: a gray picture, or the transparency of a cut-out."""
-    from .imageio import load_mask, save_mask
-    from .pipeline import CutoutOptions, shape_mask
-
-    del values["as_json"]
-    goal = _choose_target(source, target)
-    options = CutoutOptions(grow=grow - shrink, **values)
-    with talking(quiet, debug):
-        found = load_mask(sys.stdin.buffer.read() if source == "-" else source)
-        data = save_mask(shape_mask(found, options), goal)
-    if goal is None:
-        _put_bytes(data)
+app.add_command(mask)
 
 
 @app.group("models", context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import OptionError
+from .options import option_kind, option_text
 
 if TYPE_CHECKING:
-    from .pipeline import CutoutOptions
+    from .cutout_options import CutoutOptions
+    from .imageio import LoadedImage
 
-__all__ = ["check_model", "cutout_options", "make_options", "model_options", "read_extras", "talk_options"]
+__all__ = [
+    "check_model",
+    "cutout_options",
+    "make_options",
+    "mask_options",
+    "model_options",
+    "read_extras",
+    "talk_options",
+]
 
 _SHORT = {
     "alpha_matting": "-a",
@@ -31,37 +39,46 @@ _SHORT = {
 }
 
 
-def _option_helps() -> dict[str, str]:
-    """What the docstring of `CutoutOptions` says of each option: one definition for all doors."""
-    from .pipeline import CutoutOptions
-
-    text = inspect.getdoc(CutoutOptions) or ""  # empty under python -OO
-    entries = re.findall(r"^    (\w+): (.+(?:\n {8,}.+)*)", text, re.MULTILINE)
-    return {name: " ".join(help_.split()) for name, help_ in entries}
-
-
 def cutout_options(command: Callable[..., None]) -> Callable[..., None]:
     """Every field of `CutoutOptions` as a flag."""
-    from .pipeline import CutoutOptions
+    from .cutout_options import CutoutOptions
 
-    helps = _option_helps()
-    for option in reversed(fields(CutoutOptions)):
+    return _as_flags(command, fields(CutoutOptions))
+
+
+def mask_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The fields of `CutoutOptions` that work on a mask alone, as flags."""
+    from .cutout_options import CutoutOptions
+
+    return _as_flags(command, [field for field in fields(CutoutOptions) if _is_for_masks(field)])
+
+
+def _is_for_masks(field: Field[Any]) -> bool:
+    return field.metadata["group"] == "mask" or field.name.startswith("crop")
+
+
+def _as_flags(command: Callable[..., None], options: Sequence[Field[Any]]) -> Callable[..., None]:
+    for option in reversed(options):
         names = [f"--{option.name.replace('_', '-')}", option.name]
         if option.name in _SHORT:
             names.insert(0, _SHORT[option.name])
-        command = click.option(*names, help=helps.get(option.name), **_option_kind(option.type, option.default))(
-            command
-        )
+        command = click.option(*names, help=option_text(option), **_flag_kind(option))(command)
     return command
 
 
-def _option_kind(annotation: Any, default: Any) -> dict[str, Any]:
-    if annotation == "bool":
+def _flag_kind(option: Field[Any]) -> dict[str, Any]:
+    """What Click is told of a flag: its type and how its value is written."""
+    kind, facts = option_kind(option), option.metadata
+    if kind == "bool":
         return {"is_flag": True}
-    if annotation.startswith("tuple"):
-        return {"nargs": 4, "type": int, "metavar": "R G B A", "default": None}
-    kind = float if annotation.startswith("float") else int
-    return {"type": kind, "default": default, "show_default": default is not None}
+    shown = {"default": option.default, "show_default": option.default is not None}
+    if kind.startswith("tuple"):
+        return {"nargs": kind.count("int"), "type": int, "metavar": facts["unit"], **shown}
+    if kind in ("int", "float"):
+        return {"type": {"int": int, "float": float}[kind], **shown}
+    if facts["choices"]:
+        return {"type": click.Choice(facts["choices"]), **shown}
+    return {"type": str, "metavar": facts["unit"], **shown}
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -80,7 +97,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash."),
             click.option("--accept-license", is_flag=True, help="Accept the licence of the model."),
             click.option("-vm", "--vitmatte", is_flag=True, hidden=True),
-            click.option("-x", "--extras", metavar="JSON", help="rembg's extras: model_path."),
+            click.option("-x", "--extras", metavar="JSON", help="rembg's extras: model_path, cc."),
         )
     ):
         command = option(command)
@@ -100,9 +117,36 @@ def talk_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def make_options(values: dict[str, Any]) -> CutoutOptions:
     """The fields of `CutoutOptions` taken out of a command's values."""
-    from .pipeline import CutoutOptions
+    from .cutout_options import CutoutOptions
 
-    return CutoutOptions(**{name: values.pop(name) for name in CutoutOptions.names()})
+    taken = {name: values.pop(name) for name in CutoutOptions.names() if name in values}
+    part = read_extras(values.get("extras")).get("part")
+    if part is not None:
+        if taken["part"] not in (None, part):
+            raise OptionError("--part and -x cc", expected="the same", got=f"{taken['part']} and {part}")
+        taken["part"] = part
+    if taken.get("background") is not None:
+        taken["background"] = _load_background(taken["background"])
+    return CutoutOptions(**taken)
+
+
+def _load_background(text: str) -> str | LoadedImage:
+    """The text where it is a colour or a blur, else the picture of this name."""
+    from .imageio import load_image
+    from .refine.layers import parse_background
+
+    try:
+        parse_background(text)
+    except OptionError as error:
+        if not Path(text).is_file():
+            raise OptionError(
+                "--background",
+                expected="a colour, a picture file or blur[:RADIUS]",
+                got=repr(text),
+                hint="such as white, #ff8800, beach.jpg or blur:20",
+            ) from error
+        return load_image(text)
+    return text
 
 
 def check_model(name: str) -> str:
@@ -118,15 +162,24 @@ def check_model(name: str) -> str:
     return name
 
 
-def read_extras(extras: str | None) -> Path | None:
-    """The weights file that rembg's `-x '{"model_path": …}'` names; anything else in there is refused."""
+def read_extras(extras: str | None) -> dict[str, Any]:
+    """What rembg's `-x` says, as `weights` (its model_path) and `part` (its cc); anything else in there is refused."""
     if not extras:
-        return None
+        return {}
     try:
         values = json.loads(extras)
     except json.JSONDecodeError as error:
         raise OptionError("-x", expected="a JSON object", got=repr(extras), hint=str(error)) from error
-    unknown = sorted(set(values) - {"model_path"}) if isinstance(values, dict) else [type(values).__name__]
+    known = {"model_path", "cc", "cloth_category"}
+    unknown = sorted(set(values) - known) if isinstance(values, dict) else [type(values).__name__]
     if unknown:
-        raise OptionError("-x", expected="only model_path", got=", ".join(unknown), hint="see maskwright cut --help")
-    return Path(str(values["model_path"])).expanduser() if "model_path" in values else None
+        raise OptionError(
+            "-x", expected="only model_path or cc", got=", ".join(unknown), hint="see maskwright cut --help"
+        )
+    found: dict[str, Any] = {}
+    if "model_path" in values:
+        found["weights"] = Path(str(values["model_path"])).expanduser()
+    garment = values.get("cc") or values.get("cloth_category")
+    if garment:
+        found["part"] = {"attire": "all"}.get(garment, str(garment))
+    return found

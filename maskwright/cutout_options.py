@@ -105,7 +105,7 @@ class CutoutOptions:
         0,
         "With crop: room around the subject, in pixels, or as a percentage of its longer side, such as 10%.",
         group="frame",
-        unit="pixels or %",
+        unit="PIXELS|PERCENT%",
     )
     crop_aspect: str | None = option(
         None, "With crop: width to height, such as 4:5; the subject stays in the middle.", group="frame", unit="W:H"
@@ -113,14 +113,14 @@ class CutoutOptions:
     outline: float = option(
         0, "Draw an outline of this width around the subject, as on a sticker.", group="layers", unit="pixels", low=0
     )
-    outline_color: str = option("white", "The outline's colour.", group="layers", unit="colour")
+    outline_color: str = option("white", "The outline's colour.", group="layers", unit="COLOUR")
     shadow: bool = option(False, "Put a soft shadow behind the subject.", group="layers")
     shadow_offset: tuple[int, int] = option(
         (10, 10), "Pixels by which the shadow lies to the right and down.", group="layers", unit="X Y"
     )
     shadow_blur: float = option(20, "How far the shadow's edge is softened.", group="layers", unit="pixels", low=0)
     shadow_opacity: float = option(0.5, "How dark the shadow is.", group="layers", low=0, high=1)
-    shadow_color: str = option("black", "The shadow's colour.", group="layers", unit="colour")
+    shadow_color: str = option("black", "The shadow's colour.", group="layers", unit="COLOUR")
     expand_canvas: bool = option(
         False, "Let the canvas grow so that it holds all of the outline and the shadow.", group="frame"
     )
@@ -129,7 +129,7 @@ class CutoutOptions:
         "What is put under the cut-out: a colour; a picture, which fills the frame; or blur or blur:RADIUS, the "
         "picture itself out of focus (without a radius: 1/50 of its longer side). None: it stays transparent.",
         group="background",
-        unit="colour, picture or blur",
+        unit="COLOUR|PICTURE|blur[:RADIUS]",
     )
 
     def __post_init__(self) -> None:

@@ -109,8 +109,8 @@ def _lay_under(
     blurred = layers.blur_background(loaded.image, alpha, wanted or max(alpha.shape) / 50)
     opacity = None if loaded.alpha is None else loaded.alpha / np.float32(np.iinfo(loaded.alpha.dtype).max)
     if framed.crop_region is not None:
-        blurred = crop(blurred, framed.crop_region, "edge")
-        opacity = None if opacity is None else crop(opacity, framed.crop_region, "edge")
+        blurred = crop(blurred, framed.crop_region, "mirror")
+        opacity = None if opacity is None else crop(opacity, framed.crop_region, "mirror")
     return compose.over_image(rgba, blurred, opacity), ()
 
 

@@ -262,13 +262,13 @@ def _lengthened(start: int, stop: int, length: int, start_pinned: bool, stop_pin
     return start - before, stop + extra - before
 
 
-def crop(pixels: AnyArray, region: BBox, beyond: Literal["zero", "edge"] = "zero") -> AnyArray:
+def crop(pixels: AnyArray, region: BBox, beyond: Literal["zero", "mirror"] = "zero") -> AnyArray:
     """A copy of what lies in a region.
 
     Args:
         pixels: (H, W) or (H, W, C) of any dtype.
         region: (x1, y1, x2, y2) in pixels, half-open; may reach beyond the array.
-        beyond: What stands there: zeros, or the nearest pixel of the frame.
+        beyond: What stands there: zeros, or the array once more, mirrored at its border.
 
     Raises:
         RangeError: The region is empty.
@@ -277,8 +277,8 @@ def crop(pixels: AnyArray, region: BBox, beyond: Literal["zero", "edge"] = "zero
     if x1 >= x2 or y1 >= y2:
         raise RangeError("region", expected="x1 < x2 and y1 < y2", got=str(region), hint="give (x1, y1, x2, y2)")
     height, width = pixels.shape[:2]
-    if beyond == "edge":
-        rows, columns = np.arange(y1, y2).clip(0, height - 1), np.arange(x1, x2).clip(0, width - 1)
+    if beyond == "mirror":
+        rows, columns = (_mirrored(*span) for span in ((y1, y2, height), (x1, x2, width)))
         spread: AnyArray = pixels[np.ix_(rows, columns)]
         return spread
     cropped = np.zeros((y2 - y1, x2 - x1, *pixels.shape[2:]), pixels.dtype)
@@ -286,6 +286,12 @@ def crop(pixels: AnyArray, region: BBox, beyond: Literal["zero", "edge"] = "zero
     if left < right and top < bottom:
         cropped[top - y1 : bottom - y1, left - x1 : right - x1] = pixels[top:bottom, left:right]
     return cropped
+
+
+def _mirrored(start: int, stop: int, length: int) -> AnyArray:
+    """Indices from start to stop, those outside 0 to length folded back in."""
+    folded = np.arange(start, stop) % (2 * length)
+    return np.minimum(folded, 2 * length - 1 - folded)
 
 
 def cover(image: AnyArray, size_hw: tuple[int, int]) -> AnyArray:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .refine.masks import FeatherSide
 
-__all__ = ["CutoutOptions", "cut_with", "cutout", "make_cutout", "segment", "shape_mask"]
+__all__ = ["CutoutOptions", "choose_part", "cut_with", "cutout", "make_cutout", "segment", "shape_mask"]
 
 _logger = logging.getLogger(__name__)
 
@@ -109,9 +109,7 @@ def make_cutout(loaded: LoadedImage, result: SegmentResult, options: CutoutOptio
     Raises:
         OptionError: The model does not know the part.
     """
-    if options.part is not None:
-        result = _choose_part(result, options.part)
-    return (_cut_as_original if options.compat else _cut)(loaded, result, options)
+    return (_cut_as_original if options.compat else _cut)(loaded, choose_part(result, options.part), options)
 
 
 def _check_part(part: str | None, parts: Collection[str], model: str) -> None:
@@ -124,9 +122,19 @@ def _check_part(part: str | None, parts: Collection[str], model: str) -> None:
     )
 
 
-def _choose_part(result: SegmentResult, part: str) -> SegmentResult:
-    """The result as if the model knew this part alone."""
+def choose_part(result: SegmentResult, part: str | None) -> SegmentResult:
+    """The result as if the model knew this part alone.
+
+    Args:
+        result: What a segmenter of several parts said.
+        part: The name of one of them; `all`: their union as one; None: the result as it is.
+
+    Raises:
+        OptionError: The model does not know the part.
+    """
     _check_part(part, result.masks, result.provenance.model)
+    if part is None:
+        return result
     mask = result.mask if part == _ALL_PARTS else result.masks[part]
     return replace(result, mask=mask, masks={part: mask})
 

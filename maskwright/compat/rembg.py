@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..errors import OptionError, ShapeError
 from ..imageio import Cutout, LoadedImage, load_image
-from ..pipeline import CutoutOptions, cut_with
+from ..pipeline import CutoutOptions, choose_part, cut_with
 from ..png import encode_png
 from ..refine.compose import over_color_compat
 from ..segmenters import Segmenter, open_segmenter
@@ -49,9 +49,20 @@ class Session:
         self.model_name = model_name
         self.segmenter = segmenter
 
-    def predict(self, img: Image.Image) -> list[Image.Image]:
-        """The masks of a picture, 8-bit gray, as rembg's sessions give them."""
-        result = self.segmenter(img)
+    def predict(
+        self, img: Image.Image, *, cc: str | None = None, cloth_category: str | None = None
+    ) -> list[Image.Image]:
+        """The masks of a picture, 8-bit gray, as rembg's sessions give them.
+
+        Args:
+            img: The picture.
+            cc: Only this garment of a model of clothes: upper, lower, full, or attire, which is all in one mask.
+            cloth_category: The same under its long name.
+
+        Raises:
+            OptionError: The model knows no such part.
+        """
+        result = choose_part(self.segmenter(img), _part_of(cc or cloth_category))
         found = list(result.masks.values()) or [result.mask]
         return [Image.fromarray(np.round(mask * 255).astype(np.uint8)) for mask in found]
 
@@ -109,6 +120,8 @@ def remove(
     force_return_bytes: bool = False,
     *args: Any,
     putalpha: bool = False,
+    cc: str | None = None,
+    cloth_category: str | None = None,
     **kwargs: Any,
 ) -> bytes | Image.Image | AnyArray:
     """The picture without its background, of the type that came in: PNG bytes, a PIL image, or an array.
@@ -129,6 +142,8 @@ def remove(
         force_return_bytes: Give PNG bytes whatever came in.
         *args: rembg takes and ignores more; here it is an error.
         putalpha: Keep the picture's colours everywhere and set its alpha only.
+        cc: Only this garment of a model of clothes: upper, lower, full, or attire, which is all in one mask.
+        cloth_category: The same under its long name.
         **kwargs: Without a session, those of `new_session`.
 
     Raises:
@@ -154,6 +169,7 @@ def remove(
         bgcolor=None if bgcolor is None else cast("tuple[int, int, int, int]", tuple(bgcolor)),
         keep_hidden=True,
         compat=True,
+        part=_part_of(cc or cloth_category),
     )
     loaded = load_image(data)
     cutout = cut_with(session.segmenter, loaded, options)
@@ -165,6 +181,10 @@ def remove(
     if isinstance(data, Image.Image):
         return picture
     return np.asarray(picture)
+
+
+def _part_of(garment: str | None) -> str | None:
+    return {"attire": "all"}.get(garment, garment) if garment else None
 
 
 def _refuse(args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:

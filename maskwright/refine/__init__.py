@@ -6,9 +6,11 @@ Arrays in, new arrays out; no model, no engine, no files. SciPy is loaded by the
 from __future__ import annotations
 
 from .alpha import estimate_alpha
-from .compose import make_rgba, over_color
+from .compose import make_rgba, over_color, over_image
 from .foreground import estimate_foreground
+from .layers import blur_background, make_outline, make_shadow
 from .masks import (
+    combine,
     feather,
     fill_holes,
     grow,
@@ -21,8 +23,11 @@ from .masks import (
     smooth,
     threshold,
 )
+from .shapes import make_annotation, mask_to_polygons, mask_to_rle, rle_to_mask
 
 __all__ = [
+    "blur_background",
+    "combine",
     "estimate_alpha",
     "estimate_foreground",
     "feather",
@@ -30,11 +35,18 @@ __all__ = [
     "grow",
     "invert",
     "keep_largest",
+    "make_annotation",
+    "make_outline",
     "make_rgba",
+    "make_shadow",
     "make_trimap",
+    "mask_to_polygons",
+    "mask_to_rle",
     "over_color",
+    "over_image",
     "post_process",
     "remove_islands",
+    "rle_to_mask",
     "shrink",
     "smooth",
     "threshold",

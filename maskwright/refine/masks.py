@@ -7,17 +7,19 @@ border.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OptionError, RangeError
-from ..types import AnyArray, FloatArray, check_mask
+from ..types import AnyArray, FloatArray, check_mask, check_same_size
 
 __all__ = [
+    "Combination",
     "FeatherSide",
+    "combine",
     "feather",
     "fill_holes",
     "grow",
@@ -31,7 +33,15 @@ __all__ = [
     "threshold",
 ]
 
+Combination = Literal["union", "intersect", "subtract", "xor"]
 FeatherSide = Literal["centered", "inside", "outside"]
+
+_COMBINED: dict[str, Callable[[FloatArray, FloatArray], Any]] = {
+    "union": np.maximum,
+    "intersect": np.minimum,
+    "subtract": lambda a, b: np.maximum(a - b, 0),
+    "xor": lambda a, b: np.abs(a - b),
+}
 
 _Bits = NDArray[np.bool_]
 
@@ -77,6 +87,34 @@ def invert(mask: AnyArray) -> FloatArray:
         array([[0.75, 0.  ]], dtype=float32)
     """
     return 1 - check_mask(mask)
+
+
+def combine(a: AnyArray, b: AnyArray, how: Combination) -> FloatArray:
+    """What two masks make together, softness included.
+
+    `union` is the larger value, `intersect` the smaller, `subtract` a - b but not below 0, `xor` |a - b|. A soft edge
+    that both masks share leaves no rim behind when one is taken from the other.
+
+    Args:
+        a: (H, W) float in [0, 1] or bool; 1 = selected.
+        b: The same, of the same size.
+        how: What to make of them.
+
+    Raises:
+        ShapeError: Not masks, or of different sizes.
+        RangeError: Values outside [0, 1].
+        OptionError: No such combination.
+
+    Example:
+        >>> combine(np.array([[0.0, 0.5, 1.0]]), np.array([[1.0, 0.5, 0.25]]), "subtract")
+        array([[0.  , 0.  , 0.75]], dtype=float32)
+    """
+    a, b = check_mask(a), check_mask(b)
+    check_same_size(a, b, ("the first mask", "the second mask"))
+    if how not in _COMBINED:
+        raise OptionError("how", expected=" or ".join(_COMBINED), got=repr(how), hint="use union")
+    combined: FloatArray = _COMBINED[how](a, b)
+    return combined
 
 
 def grow(mask: AnyArray, pixels: float) -> FloatArray:
@@ -217,7 +255,7 @@ def fill_holes(mask: AnyArray, area: float) -> FloatArray:
     """
     mask = check_mask(mask)
     labels, areas = _regions(mask < _LEVEL, _CROSS)
-    hole = areas <= _checked_area(area)
+    hole = areas <= _checked_pixels(area, "area", "square pixels")
     for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         hole[border] = False
     hole[0] = False  # what is no region
@@ -244,7 +282,7 @@ def remove_islands(mask: AnyArray, area: float) -> FloatArray:
     """
     mask = check_mask(mask)
     labels, areas = _regions(mask >= _LEVEL, _EIGHT)
-    kept = areas >= _checked_area(area)
+    kept = areas >= _checked_pixels(area, "area", "square pixels")
     return _only(mask, labels, kept)
 
 
@@ -350,16 +388,11 @@ def make_trimap(
     return trimap
 
 
-def _checked_pixels(pixels: float, name: str = "pixels") -> float:
-    if not 0 <= pixels < np.inf:
-        raise RangeError(name, expected="0 or more pixels", got=f"{pixels:g}", hint="use 0 to leave it out")
-    return float(pixels)
-
-
-def _checked_area(area: float) -> float:
-    if not area >= 0:
-        raise RangeError("area", expected="0 or more square pixels", got=f"{area:g}", hint="use 0 to leave it out")
-    return float(area)
+def _checked_pixels(value: float, name: str = "pixels", unit: str = "pixels") -> float:
+    """The number, if it is a distance, or an area, which may be infinite."""
+    if not (0 <= value < np.inf or (unit != "pixels" and value > 0)):
+        raise RangeError(name, expected=f"0 or more {unit}", got=f"{value:g}", hint="use 0 to leave it out")
+    return float(value)
 
 
 def _check_thresholds(foreground: float, background: float) -> None:

@@ -180,6 +180,31 @@ def make_annotation(mask: AnyArray, level: float = _LEVEL) -> dict[str, Any]:
     }
 
 
+def make_polygons_record(mask: AnyArray, tolerance: float = 1.0, level: float = _LEVEL) -> dict[str, Any]:
+    """A mask as polygons, ready for JSON: `size` (height, width) and `polygons` with `outer` and `holes` of [x, y].
+
+    Args:
+        mask: (H, W) float in [0, 1] or bool; 1 = selected.
+        tolerance: As for `mask_to_polygons`.
+        level: From this value on a pixel is selected.
+
+    Raises:
+        ShapeError, RangeError: Not a mask, or a negative tolerance.
+
+    Example:
+        >>> make_polygons_record(np.ones((1, 2)))["polygons"]
+        [{'outer': [[0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [0.0, 1.0]], 'holes': []}]
+    """
+    polygons = mask_to_polygons(mask, tolerance, level)
+    return {
+        "size": list(mask.shape),
+        "polygons": [
+            {"outer": polygon.outer.tolist(), "holes": [hole.tolist() for hole in polygon.holes]}
+            for polygon in polygons
+        ],
+    }
+
+
 # Polygons: the edges between selected and other pixels, followed around each region.
 
 

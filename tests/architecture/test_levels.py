@@ -8,6 +8,7 @@ import sys
 LEVELS = {
     "errors": 0,
     "networks": 0,
+    "options": 1,
     "types": 1,
     "models.card": 1,
     "imageio": 2,
@@ -28,11 +29,13 @@ LEVELS = {
     "engines.litert": 3,
     "engines.torch": 3,
     "segmenters.base": 3,
+    "cutout_options": 4,
     "engines.__init__": 4,
     "segmenters": 4,
     "models.convert": 4,
     "detail.segs": 4,
     "segmenters.__init__": 5,
+    "finish": 5,
     "detail.__init__": 5,
     "detail.detailer": 5,
     "detail.sampling": 5,
@@ -48,6 +51,8 @@ LEVELS = {
     "doctor": 7,
     "comfyui": 7,
     "cli": 8,
+    "cli_files": 8,
+    "cli_mask": 8,
     "cli_options": 8,
     "cli_talk": 8,
     "__main__": 8,
@@ -69,8 +74,13 @@ NEIGHBOURS = {
     ("server", "batch"),
     ("server", "video"),
     ("__main__", "cli"),
+    ("cli", "cli_files"),
+    ("cli", "cli_mask"),
     ("cli", "cli_options"),
     ("cli", "cli_talk"),
+    ("cli_mask", "cli_files"),
+    ("cli_mask", "cli_options"),
+    ("cli_mask", "cli_talk"),
 }
 
 # Arrows that the levels alone would allow.
@@ -89,7 +99,7 @@ FREE = {"numpy", "PIL"}
 HOMES = {
     "ai_edge_litert": ["engines/litert.py"],
     "av": ["video.py"],
-    "click": ["cli.py", "cli_options.py", "cli_talk.py"],
+    "click": ["cli.py", "cli_files.py", "cli_mask.py", "cli_options.py", "cli_talk.py"],
     "comfy": ["comfyui/"],
     "diffusers": ["detail/diffusers.py"],
     "filelock": ["models/store.py", "models/fetch.py"],
