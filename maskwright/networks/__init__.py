@@ -11,9 +11,9 @@ from collections.abc import Callable
 from torch import nn
 
 from .anime_unet import AnimeUNet
-from .blocks import fold_norms
 from .isnet import ISNet
 from .modnet import MODNet
+from .trace import fold_norms
 from .u2net import U2NET, U2NETP
 
 __all__ = ["NETWORKS", "U2NET", "U2NETP", "AnimeUNet", "ISNet", "MODNet", "build_network", "fold_norms"]

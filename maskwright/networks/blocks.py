@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["NestedU", "fold_norms", "leaves_in_order", "make_conv_norm", "replace_modules", "resize_like"]
+__all__ = ["NestedU", "make_conv_norm", "resize_like"]
 
 # How deep the U of each stage is; 0 stands for one that dilates instead of shrinking.
 _ENCODER_DEPTHS = (7, 6, 5, 4, 0, 0)
 _DECODER_DEPTHS = (0, 4, 5, 6, 7)
-_PROBE = (1, 3, 64, 64)  # an input any of the networks takes
 
 
 def resize_like(x: Tensor, like: Tensor) -> Tensor:
@@ -148,50 +145,3 @@ def make_conv_norm(inputs: int, outputs: int, kernel: int, *, stride: int = 1, g
     """Convolution without bias and batch normalisation, the pair that MobileNetV2 is made of."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(outputs)]
-
-
-def leaves_in_order(network: nn.Module) -> list[nn.Module]:
-    """Convolutions, linear layers and batch normalisations in the order in which they compute.
-
-    The network is run once on a small input to see it; on the device `meta` that computes nothing. A layer that is
-    not used then, such as a head for training, is not among them.
-    """
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-    met: list[nn.Module] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda module, _: met.append(module))
-        for module in network.modules()
-        if isinstance(module, kinds)
-    ]
-    try:
-        parameter = next(network.parameters())
-        with torch.no_grad():
-            network(torch.zeros(_PROBE, dtype=parameter.dtype, device=parameter.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return met
-
-
-def fold_norms(network: nn.Module) -> nn.Module:
-    """The network, changed in place: normalisations that directly follow a convolution become part of it.
-
-    It computes the same up to rounding, reads less memory, and no longer has the published parameter names.
-    """
-    order = leaves_in_order(network)
-    gone: dict[nn.Module, nn.Module] = {}
-    for conv, norm in pairwise(order):
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.num_features == conv.out_channels:
-            fused = fuse_conv_bn_eval(conv, norm)
-            conv.weight, conv.bias = fused.weight, fused.bias
-            gone[norm] = nn.Identity()
-    replace_modules(network, gone)
-    return network
-
-
-def replace_modules(network: nn.Module, others: Mapping[nn.Module, nn.Module]) -> None:
-    """Put other modules in the places of some, wherever these stand."""
-    for parent in network.modules():
-        for name, child in parent.named_children():
-            if child in others:
-                setattr(parent, name, others[child])
