@@ -85,7 +85,9 @@ print(len(pack.NODE_CLASS_MAPPINGS))
 
 
 def test_import_starts_nothing_reaches_nothing_and_loads_nothing_heavy(run_python):
-    assert int(run_python(["-c", _QUIET_IMPORT, str(ROOT)]).stdout) >= 2 * len(DROP_INS)
+    done = run_python("-c", _QUIET_IMPORT, ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 2 * len(DROP_INS)
 
 
 _QUIET_RUN = (
@@ -105,6 +107,8 @@ except Exception as error:
 
 
 def test_nodes_start_no_process_and_reach_no_network(run_python, u2netp_home):
-    said = run_python(["-c", _QUIET_RUN, str(ROOT)]).stdout
+    done = run_python("-c", _QUIET_RUN, ROOT)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
     assert "silueta.onnx" in said
     assert str(u2netp_home) in said
