@@ -114,7 +114,7 @@ def blur_background(image: AnyArray, alpha: AnyArray, radius: float) -> AnyArray
     alpha = check_mask(alpha, "alpha")
     check_same_size(image, alpha, ("image", "alpha"))
     sigma = _checked_reach(radius, "radius")
-    around = 1 - alpha
+    around = (1 - alpha) ** 4  # a pixel that is half the subject shows its colour too
     weight = _blurred(around, sigma)
     found = weight > 1e-3  # elsewhere the subject hides all there is
     np.maximum(weight, 1e-3, out=weight)

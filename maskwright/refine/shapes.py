@@ -20,6 +20,7 @@ from ..types import AnyArray, FloatArray, check_mask
 __all__ = [
     "Polygon",
     "make_annotation",
+    "make_polygons_record",
     "mask_to_polygons",
     "mask_to_rle",
     "pack_counts",
@@ -192,7 +193,7 @@ def make_polygons_record(mask: AnyArray, tolerance: float = 1.0, level: float = 
         ShapeError, RangeError: Not a mask, or a negative tolerance.
 
     Example:
-        >>> make_polygons_record(np.ones((1, 2)))["polygons"]
+        >>> make_polygons_record(np.ones((1, 2)), tolerance=0)["polygons"]
         [{'outer': [[0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [0.0, 1.0]], 'holes': []}]
     """
     polygons = mask_to_polygons(mask, tolerance, level)
