@@ -16,6 +16,8 @@ from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_si
 __all__ = ["blur_background", "make_outline", "make_shadow", "parse_background", "parse_color"]
 
 _LEVEL = 0.5  # the subject's edge runs where its alpha crosses this
+_SEEN = 1e-3  # the least weight with which a blur sees anything
+_WIDER = 8  # how much wider the next blur is
 _NARROW = 4.0  # pixels; a blur with a standard deviation of this much is smooth enough to be enlarged
 
 
@@ -114,29 +116,52 @@ def blur_background(image: AnyArray, alpha: AnyArray, radius: float) -> AnyArray
     alpha = check_mask(alpha, "alpha")
     check_same_size(image, alpha, ("image", "alpha"))
     sigma = _checked_reach(radius, "radius")
-    around = (1 - alpha) ** 4  # a pixel that is half the subject shows its colour too
-    weight = _blurred(around, sigma)
-    found = weight > 1e-3  # elsewhere the subject hides all there is
-    np.maximum(weight, 1e-3, out=weight)
     blurred = np.array(image)
+    around = (1 - alpha) ** 4  # a pixel that is half the subject shows its colour too
+    small_hw, sigma = _reduced(alpha.shape, sigma)
+    small = resize_map(around, small_hw, "area")
+    scales = _scales(small, sigma) if sigma else []
+    if not scales:
+        return blurred
+    weight = sum(share * _blurred(small, scale) for share, scale in scales)
     for channel in range(3):
-        values = _blurred(image[..., channel] * around, sigma) / weight
-        blurred[..., channel] = np.where(found, np.rint(values), image[..., channel]).clip(0, np.iinfo(image.dtype).max)
+        seen = resize_map(image[..., channel] * around, small_hw, "area")
+        values = sum(share * _blurred(seen, scale) for share, scale in scales) / weight
+        values = resize_map(values, alpha.shape, "bilinear")
+        blurred[..., channel] = np.rint(values).clip(0, np.iinfo(image.dtype).max)
     return blurred
+
+
+def _scales(around: FloatArray, sigma: float) -> list[tuple[np.float32, float]]:
+    """Shares and widths of blurs that reach every pixel: deep inside a subject only wider ones see what is around.
+
+    The wider ones have a share that does not count where a narrower one sees anything.
+    """
+    scales: list[tuple[np.float32, float]] = []
+    reached = np.zeros_like(around)
+    while not (reached > _SEEN).all():
+        scale = sigma * _WIDER ** len(scales)
+        if scale > _WIDER * max(around.shape):
+            return []
+        scales.append((np.float32(_SEEN ** len(scales)), scale))
+        np.maximum(reached, _blurred(around, scale), out=reached)
+    return scales
 
 
 def _blurred(values: FloatArray, sigma: float) -> FloatArray:
     """A Gaussian blur; a wide one on a smaller copy, which holds all that such a blur leaves."""
     from scipy.ndimage import gaussian_filter
 
+    small_hw, small_sigma = _reduced(values.shape, sigma)
+    small = gaussian_filter(resize_map(values, small_hw, "area"), small_sigma, mode="nearest")
+    return resize_map(small, values.shape, "bilinear")
+
+
+def _reduced(size_hw: tuple[int, ...], sigma: float) -> tuple[tuple[int, int], float]:
+    """The size of a copy that is large enough for a blur, and the blur's standard deviation there."""
     factor = max(1, int(sigma / _NARROW))
-    if factor == 1:
-        narrow: FloatArray = gaussian_filter(values, sigma, mode="nearest")
-        return narrow
-    height, width = (math.ceil(side / factor) for side in values.shape)
-    small = resize_map(values, (height, width), "area")
-    sigmas = sigma * height / values.shape[0], sigma * width / values.shape[1]
-    return resize_map(gaussian_filter(small, sigmas, mode="nearest"), values.shape, "bilinear")
+    height, width = size_hw
+    return (math.ceil(height / factor), math.ceil(width / factor)), sigma / factor
 
 
 def _checked_reach(value: float, name: str) -> float:

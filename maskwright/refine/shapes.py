@@ -277,6 +277,7 @@ def _rings(bits: NDArray[np.bool_]) -> list[tuple[NDArray[np.float64], tuple[int
         turning = directions[taken] != np.roll(directions[taken], 1)
         corners = starts[taken[turning]]
         ring = np.column_stack([corners % (bits.shape[1] + 1), corners // (bits.shape[1] + 1)]).astype(np.float64)
+        ring = np.roll(ring, -int(np.lexsort(ring.T)[0]), axis=0)  # from its first corner in reading order
         row, column = divmod(int(pixels[first]), bits.shape[1])
         rings.append((ring, (row, column)))
     return rings

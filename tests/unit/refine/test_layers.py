@@ -101,6 +101,15 @@ class TestBlurredBackground:
         naive = gaussian_filter(self.IMAGE[..., 0].astype(float), 12)
         assert naive[outside].max() > 60  # which is what it would be otherwise
 
+    @pytest.mark.parametrize("radius", [0.5, 2, 12])
+    def test_deep_inside_the_subject_it_is_what_lies_around(self, radius):
+        blurred = layers.blur_background(self.IMAGE, (disc(30) > 0).astype(np.float32), radius)
+        assert np.abs(blurred.astype(int) - [20, 90, 200]).max() <= 1
+
+    def test_a_radius_of_0_keeps_the_picture_outside(self):
+        blurred = layers.blur_background(self.IMAGE, (disc(30) > 0).astype(np.float32), 0)
+        np.testing.assert_array_equal(blurred, self.IMAGE)
+
     def test_without_a_subject_it_is_a_plain_blur_in_both_depths(self):
         image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
         nothing = np.zeros((50, 60), np.float32)
