@@ -45,6 +45,7 @@ def bench() -> None:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
+    metavar="REPORT_DIR",
     default=Path("quality-report"),
     show_default=True,
     help="Folder for quality.md, quality.json and the contact sheets.",

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Row", "draw_pages", "shrink"]
+__all__ = ["CELL", "Row", "draw_pages", "shrink"]
 
-CELL = 240  # pixels, the longest side of a small picture
+CELL = 300  # pixels, the longest side of a small picture
 _GAP = 8
 _LINE = 16
 _FONT_SIZE = 12
 _SQUARE = 8
 _PAPER, _INK = (250, 250, 250), (20, 20, 20)
-_LIGHT, _DARK = 255, 205  # of the checkerboard
+_LIGHT, _DARK = 240, 195  # of the checkerboard
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ def shrink(image: Image.Image, size: int = CELL) -> Image.Image:
 
     Examples:
         >>> shrink(Image.new("RGBA", (480, 120))).size
-        (240, 60)
+        (300, 75)
     """
     small = image.convert("RGBA")
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
@@ -54,9 +54,9 @@ def draw_pages(rows: Sequence[Row], headings: Sequence[str], *, rows_per_page: i
         rows_per_page: How many rows a page has at most.
 
     Examples:
-        >>> row = Row("a.jpg", ((Image.new("RGB", (240, 240)), "IoU 0.9"),))
+        >>> row = Row("a.jpg", ((Image.new("RGB", (300, 300)), "IoU 0.9"),))
         >>> [page.size for page in draw_pages([row] * 3, ["model"], rows_per_page=2)]
-        [(256, 600), (256, 320)]
+        [(316, 712), (316, 372)]
     """
     for start in range(0, len(rows), rows_per_page):
         yield _draw_page(rows[start : start + rows_per_page], headings)

@@ -45,21 +45,22 @@ TRUTH_ENDINGS = ("_mask", "_gt", "_alpha", "_matte")
 
 # Function of `metrics` -> heading of its column and decimals.
 MEASURES = {
-    "iou": ("IoU ↑", 4),
-    "f_measure": ("F ↑", 4),
-    "boundary_f": ("boundary F ↑", 4),
-    "s_measure": ("S ↑", 4),
-    "mae": ("MAE ↓", 4),
-    "mse": ("MSE ↓", 4),
-    "boundary_error": ("near edge ↓", 4),
-    "sad": ("SAD ↓", 3),
-    "gradient_error": ("gradient ↓", 3),
-    "connectivity_error": ("connectivity ↓", 3),
+    "iou": ("IoU", 4),
+    "f_measure": ("F", 4),
+    "boundary_f": ("boundary F", 4),
+    "s_measure": ("S", 4),
+    "mae": ("MAE", 4),
+    "mse": ("MSE", 4),
+    "boundary_error": ("near edge", 4),
+    "sad": ("SAD", 3),
+    "gradient_error": ("gradient", 3),
+    "connectivity_error": ("connectivity", 3),
 }
 _NOTE = """\
-↑ more is better, ↓ less is better. Means over pictures. IoU cuts at 0.5; F is the best of 256 cuts, with β² = 0.3;
-boundary F allows 0.8 % of the diagonal; near edge is the mean error within 10 pixels of the true edge; SAD, gradient
-and connectivity are sums in thousands, which grow with the picture. Seconds are this machine's, for information.
+Means over pictures. Of IoU, F, boundary F and S more is better and 1 is best, of the others less. IoU cuts at 0.5; F is
+the best of 256 cuts, with β² = 0.3; boundary F allows 0.8 % of the diagonal; near edge is the mean error within 10
+pixels of the true edge; SAD, gradient and connectivity are sums in thousands, which grow with the picture. Seconds are
+this machine's, for information.
 """
 
 
@@ -317,7 +318,8 @@ def _measure_pair(pair: Pair, contestants: Sequence[Contestant]) -> tuple[list[M
     check_same_size(loaded.image, truth, ("the picture", f"ground truth {pair.truth.name}"))
     known: dict[int, tuple[SegmentResult, float]] = {}
     measured: list[Measurement] = []
-    cells = [(shrink(_to_pil(loaded)), "picture"), (shrink(_mask_to_pil(truth)), "ground truth")]
+    height, width = loaded.size_hw
+    cells = [(shrink(_to_pil(loaded)), f"{width}×{height}"), (shrink(_mask_to_pil(truth)), "")]
     for contestant in contestants:
         cut, seconds = _cut(contestant, loaded, known)
         values = {name: float(getattr(metrics, name)(cut.alpha, truth)) for name in MEASURES}
