@@ -71,7 +71,7 @@ def _draw_page(rows: Sequence[Row], headings: Sequence[str]) -> Image.Image:
 
     def write(x: int, y: int, text: str, room: int) -> None:
         while text and draw.textlength(text, font) > room:
-            text = text[:-2] + "…" if len(text) > 2 else ""
+            text = text[:-4] + "..." if len(text) > 4 else ""
         draw.text((x, y), text, _INK, font)
 
     lefts = [_GAP + column * (CELL + _GAP) for column in range(len(headings))]

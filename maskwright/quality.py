@@ -319,7 +319,7 @@ def _measure_pair(pair: Pair, contestants: Sequence[Contestant]) -> tuple[list[M
     known: dict[int, tuple[SegmentResult, float]] = {}
     measured: list[Measurement] = []
     height, width = loaded.size_hw
-    cells = [(shrink(_to_pil(loaded)), f"{width}×{height}"), (shrink(_mask_to_pil(truth)), "")]
+    cells = [(shrink(_to_pil(loaded)), f"{width} x {height}"), (shrink(_mask_to_pil(truth)), "")]
     for contestant in contestants:
         cut, seconds = _cut(contestant, loaded, known)
         values = {name: float(getattr(metrics, name)(cut.alpha, truth)) for name in MEASURES}
