@@ -24,13 +24,14 @@ __all__ = [
     "errors",
     "geometry",
     "imageio",
+    "metrics",
     "models",
     "open_segmenter",
     "refine",
     "segment",
 ]
 
-_MODULES = ("compat", "engines", "errors", "geometry", "imageio", "models", "refine")
+_MODULES = ("compat", "engines", "errors", "geometry", "imageio", "metrics", "models", "refine")
 _NAMES = {
     "Cutout": "imageio",
     "CutoutOptions": "pipeline",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import geometry as geometry
     from . import imageio as imageio
+    from . import metrics as metrics
     from . import models as models
     from . import refine as refine
     from .imageio import Cutout as Cutout

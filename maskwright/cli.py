@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
+from .cli_bench import bench
 from .cli_files import check_format, choose_target, default_source, put_bytes, read_bytes
 from .cli_mask import mask
 from .cli_options import check_model, cutout_options, make_options, model_options, read_extras, talk_options
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, mask, models and doctor"
+_LATER = "is not in this version; there are cut, batch, stream, mask, models, bench and doctor"
 _GONE = {
-    **dict.fromkeys(("anime", "bench", "detail", "person", "serve", "video"), _LATER),
+    **dict.fromkeys(("anime", "detail", "person", "serve", "video"), _LATER),
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
@@ -61,6 +62,9 @@ class _Commands(click.Group):
 @click.version_option(__version__, "-V", "--version", prog_name="maskwright")
 def app() -> None:
     """Cut pictures out: masks, exact edges and clean colours."""
+
+
+app.add_command(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

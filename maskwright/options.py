@@ -1,7 +1,8 @@
 """Options that describe themselves: help, unit, range and group of each stand in its field, once for all doors.
 
 A dataclass of options gives every field by `option`, checks them by `check_options`, and gets their description into
-its docstring by `describe_options`. Flags, pages and forms are made from the same fields.
+its docstring by `describe_options`. Flags, pages and forms are made from the same fields. Its annotations are text,
+`from __future__ import annotations`.
 """
 
 from __future__ import annotations

@@ -190,30 +190,10 @@ def paragraphs(command: click.Command) -> str:
 # --- options of a cut-out -------------------------------------------------------------------------
 
 
-def docstring_attributes(cls: type) -> dict[str, str]:
-    """The `Attributes:` section of a Google docstring."""
-    import inspect
-
-    section = re.split(r"\n(?=\S)", inspect.getdoc(cls) or "")
-    block = next((part for part in section if part.startswith("Attributes:")), "")
-    entries: dict[str, str] = {}
-    name = ""
-    for line in block.splitlines()[1:]:
-        start = re.match(r" {4}(\w+)(?: \([^)]*\))?: (.*)", line)
-        if start:
-            name = start[1]
-            entries[name] = start[2]
-        elif name and line.strip():
-            entries[name] += " " + line.strip()
-    return entries
-
-
 def options_page(options: type, cut: click.Command | None) -> str:
-    described = docstring_attributes(options)
+    from maskwright.options import option_text
+
     fields = dataclasses.fields(options)  # type: ignore[arg-type]
-    missing = [field.name for field in fields if field.name not in described]
-    if missing:
-        raise SystemExit(f"CutoutOptions: its docstring does not describe {', '.join(missing)}")
     flags = {option.name: option for option in shown_options(cut)} if cut is not None else {}
     rows = []
     for field in fields:
@@ -225,7 +205,7 @@ def options_page(options: type, cut: click.Command | None) -> str:
                 f"`{_type(field)}`",
                 f"`{_default(field)}`",
                 flag,
-                escape(described[field.name]),
+                escape(option_text(field)),
             )
         )
     return (

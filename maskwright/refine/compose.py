@@ -166,7 +166,7 @@ def _over(rgba: AnyArray, colors: Sequence[AnyArray], under: AnyArray) -> AnyArr
         opacity *= top
         total = opacity + below
         result[rows, :, 3] = np.rint(total / top)
-        unseen = total == 0 if under.ndim else np.False_  # a colour that is everywhere is seen everywhere
+        unseen = np.asarray(total == 0 if under.ndim else False)  # a colour that is everywhere is seen everywhere
         np.maximum(total, 1, out=total)
         for channel, value in enumerate(here):
             result[rows, :, channel] = np.rint((opacity * rgba[rows, :, channel] + below * value) / total)

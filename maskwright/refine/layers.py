@@ -16,13 +16,16 @@ from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_si
 __all__ = ["blur_background", "make_outline", "make_shadow", "parse_background", "parse_color"]
 
 _LEVEL = 0.5  # the subject's edge runs where its alpha crosses this
+_SEEN = 1e-3  # the least weight with which a blur sees anything
+_WIDER = 8  # how much wider the next blur is
 _NARROW = 4.0  # pixels; a blur with a standard deviation of this much is smooth enough to be enlarged
 
 
 def make_outline(alpha: AnyArray, width: float) -> FloatArray:
     """The subject and all that is within `width` of its edge: what an outline covers, under the subject too.
 
-    The edge runs where alpha crosses 0.5, between pixels by linear interpolation; the outline's rim is antialiased.
+    The edge runs where alpha crosses 0.5, between two pixels by linear interpolation. Distances to it are exact, and
+    the outline's rim is antialiased.
 
     Args:
         alpha: (H, W) float in [0, 1] or bool, 1 = opaque.
@@ -35,23 +38,38 @@ def make_outline(alpha: AnyArray, width: float) -> FloatArray:
         >>> make_outline(np.array([[1.0, 1.0, 0.0, 0.0, 0.0, 0.0]]), 2.5)
         array([[1. , 1. , 1. , 1. , 0.5, 0. ]], dtype=float32)
     """
-    from scipy.ndimage import distance_transform_edt, minimum_filter
+    from scipy.ndimage import distance_transform_edt
 
     alpha = check_mask(alpha, "alpha")
-    reach = math.ceil(_checked_reach(width, "width")) + 1
+    reach = math.ceil(_checked_reach(width, "width")) + 2
     bbox = make_bbox(alpha, _LEVEL)
-    covered = np.zeros_like(alpha)
+    covered = np.array(alpha)
     if bbox is None or width == 0:
-        return np.array(alpha)
+        return covered
     window = np.s_[max(bbox[1] - reach, 0) : bbox[3] + reach, max(bbox[0] - reach, 0) : bbox[2] + reach]
     near = alpha[window]
-    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
-    lowest = minimum_filter(near, footprint=cross, mode="nearest")
-    crossing = np.where(lowest < _LEVEL, (near - _LEVEL) / np.maximum(near - lowest, 1e-6), np.float32(0))
-    distance, (rows, columns) = distance_transform_edt(near < _LEVEL, return_indices=True)
-    distance -= crossing[rows, columns]
-    covered[window] = np.where(near >= _LEVEL, np.float32(1), (width + 0.5 - distance).clip(0, 1))
-    return np.maximum(covered, alpha)
+    distance = distance_transform_edt(near < _LEVEL)  # to the middle of a pixel that lies inside: a little too far
+    rim = (distance > width - 0.5) & (distance < width + 2) & (distance > 0)
+    cover = np.where(distance <= width, np.float32(1), np.float32(0))
+    cover[rim] = (width + 0.5 - _edge_distances(near, np.argwhere(rim))).clip(0, 1)
+    np.maximum(near, cover, out=covered[window])
+    return covered
+
+
+def _edge_distances(alpha: FloatArray, pixels: AnyArray) -> AnyArray:
+    """How far each of the pixels (N, 2) is from the nearest point where alpha crosses the level between two others."""
+    from scipy.spatial import KDTree
+
+    inside = alpha >= _LEVEL
+    points = []
+    for axis in (0, 1):
+        low, high = (alpha[:-1], alpha[1:]) if axis == 0 else (alpha[:, :-1], alpha[:, 1:])
+        at = np.argwhere(np.diff(inside, axis=axis)).astype(np.float64)
+        a, b = (side[tuple(at.T.astype(np.intp))].astype(np.float64) for side in (low, high))
+        at[:, axis] += (_LEVEL - a) / (b - a)
+        points.append(at)
+    found: AnyArray = KDTree(np.concatenate(points)).query(pixels)[0]
+    return found
 
 
 def make_shadow(alpha: AnyArray, offset: tuple[int, int], blur: float) -> FloatArray:
@@ -98,29 +116,52 @@ def blur_background(image: AnyArray, alpha: AnyArray, radius: float) -> AnyArray
     alpha = check_mask(alpha, "alpha")
     check_same_size(image, alpha, ("image", "alpha"))
     sigma = _checked_reach(radius, "radius")
-    around = 1 - alpha
-    weight = _blurred(around, sigma)
-    found = weight > 1e-3  # elsewhere the subject hides all there is
-    np.maximum(weight, 1e-3, out=weight)
     blurred = np.array(image)
+    around = (1 - alpha) ** 4  # a pixel that is half the subject shows its colour too
+    small_hw, sigma = _reduced(alpha.shape, sigma)
+    small = resize_map(around, small_hw, "area")
+    scales = _scales(small, sigma) if sigma else []
+    if not scales:
+        return blurred
+    weight = sum(share * _blurred(small, scale) for share, scale in scales)
     for channel in range(3):
-        values = _blurred(image[..., channel] * around, sigma) / weight
-        blurred[..., channel] = np.where(found, np.rint(values), image[..., channel]).clip(0, np.iinfo(image.dtype).max)
+        seen = resize_map(image[..., channel] * around, small_hw, "area")
+        values = sum(share * _blurred(seen, scale) for share, scale in scales) / weight
+        values = resize_map(values, alpha.shape, "bilinear")
+        blurred[..., channel] = np.rint(values).clip(0, np.iinfo(image.dtype).max)
     return blurred
+
+
+def _scales(around: FloatArray, sigma: float) -> list[tuple[np.float32, float]]:
+    """Shares and widths of blurs that reach every pixel: deep inside a subject only wider ones see what is around.
+
+    The wider ones have a share that does not count where a narrower one sees anything.
+    """
+    scales: list[tuple[np.float32, float]] = []
+    reached = np.zeros_like(around)
+    while not (reached > _SEEN).all():
+        scale = sigma * _WIDER ** len(scales)
+        if scale > _WIDER * max(around.shape):
+            return []
+        scales.append((np.float32(_SEEN ** len(scales)), scale))
+        np.maximum(reached, _blurred(around, scale), out=reached)
+    return scales
 
 
 def _blurred(values: FloatArray, sigma: float) -> FloatArray:
     """A Gaussian blur; a wide one on a smaller copy, which holds all that such a blur leaves."""
     from scipy.ndimage import gaussian_filter
 
+    small_hw, small_sigma = _reduced(values.shape, sigma)
+    small = gaussian_filter(resize_map(values, small_hw, "area"), small_sigma, mode="nearest")
+    return resize_map(small, values.shape, "bilinear")
+
+
+def _reduced(size_hw: tuple[int, ...], sigma: float) -> tuple[tuple[int, int], float]:
+    """The size of a copy that is large enough for a blur, and the blur's standard deviation there."""
     factor = max(1, int(sigma / _NARROW))
-    if factor == 1:
-        narrow: FloatArray = gaussian_filter(values, sigma, mode="nearest")
-        return narrow
-    height, width = (math.ceil(side / factor) for side in values.shape)
-    small = resize_map(values, (height, width), "area")
-    sigmas = sigma * height / values.shape[0], sigma * width / values.shape[1]
-    return resize_map(gaussian_filter(small, sigmas, mode="nearest"), values.shape, "bilinear")
+    height, width = size_hw
+    return (math.ceil(height / factor), math.ceil(width / factor)), sigma / factor
 
 
 def _checked_reach(value: float, name: str) -> float:

@@ -20,6 +20,7 @@ from ..types import AnyArray, FloatArray, check_mask
 __all__ = [
     "Polygon",
     "make_annotation",
+    "make_polygons_record",
     "mask_to_polygons",
     "mask_to_rle",
     "pack_counts",
@@ -192,7 +193,7 @@ def make_polygons_record(mask: AnyArray, tolerance: float = 1.0, level: float = 
         ShapeError, RangeError: Not a mask, or a negative tolerance.
 
     Example:
-        >>> make_polygons_record(np.ones((1, 2)))["polygons"]
+        >>> make_polygons_record(np.ones((1, 2)), tolerance=0)["polygons"]
         [{'outer': [[0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [0.0, 1.0]], 'holes': []}]
     """
     polygons = mask_to_polygons(mask, tolerance, level)
@@ -276,6 +277,7 @@ def _rings(bits: NDArray[np.bool_]) -> list[tuple[NDArray[np.float64], tuple[int
         turning = directions[taken] != np.roll(directions[taken], 1)
         corners = starts[taken[turning]]
         ring = np.column_stack([corners % (bits.shape[1] + 1), corners // (bits.shape[1] + 1)]).astype(np.float64)
+        ring = np.roll(ring, -int(np.lexsort(ring.T)[0]), axis=0)  # from its first corner in reading order
         row, column = divmod(int(pixels[first]), bits.shape[1])
         rings.append((ring, (row, column)))
     return rings

@@ -136,6 +136,48 @@ class TestCut:
         assert run("cut", photo, tmp_path / "out.png", "--depth", "16")[0] == 0
         assert (tmp_path / "out.png").read_bytes()[24] == 16  # IHDR's bit depth
 
+    def test_the_result_of_each_finishing_option(self, run, photo, tmp_path):
+        Image.new("RGB", (9, 9), (10, 20, 30)).save(tmp_path / "wall.png")
+
+        def cut(*flags):
+            code, _, err = run("cut", photo, tmp_path / "out.png", "--threshold", "0.6", *flags)
+            assert code == 0, err
+            return open_file(tmp_path / "out.png")
+
+        plain = cut()
+        assert cut("--crop").shape == (29, 29, 4)
+        assert cut("--crop", "--crop-padding", "10%", "--crop-aspect", "2:1").shape == (35, 70, 4)
+        assert cut("--outline", "4", "--outline-color", "red")[20, 30 + 16].tolist() == [255, 0, 0, 255]
+        shade = cut("--shadow", "--shadow-offset", "-8", "0", "--shadow-blur", "0", "--shadow-opacity", "1")
+        assert shade[20, 30 - 20].tolist() == [0, 0, 0, 255]
+        assert cut("--shadow", "--shadow-color", "blue")[..., 2].sum() > cut("--shadow")[..., 2].sum()
+        assert cut("--outline", "30", "--expand-canvas").shape[0] > 40
+        assert cut("--background", "#0a141e")[0, 0].tolist() == [10, 20, 30, 255]
+        assert cut("--background", tmp_path / "wall.png")[0, 0].tolist() == [10, 20, 30, 255]
+        blurred = cut("--background", "blur:3")
+        assert blurred[..., 3].min() == 255
+        assert np.array_equal(blurred[20, 30], plain[20, 30])
+
+    def test_a_jpeg_may_have_any_background(self, run, photo, tmp_path):
+        assert run("cut", photo, tmp_path / "out.jpg", "--background", "blur")[0] == 0
+        (tmp_path / "in").mkdir()
+        photo.rename(tmp_path / "in" / "photo.png")
+        assert run("p", tmp_path / "in", tmp_path / "out", "--format", "jpeg", "--background", "white")[0] == 0
+
+    @pytest.mark.parametrize(
+        "flags", [["--part", "lower"], ["-x", '{"cc": "lower"}'], ["-x", '{"cloth_category": "lower"}']]
+    )
+    @pytest.mark.parametrize("compat", [[], ["--compat"]])
+    def test_one_garment_of_three(self, run, photo, tmp_path, flags, compat):
+        graph = write_graph(tmp_path / "cloth.onnx", size_hw=(40, 60), channels=4, squash=False)
+        arguments = ["cut", photo, tmp_path / "out.png", "-m", "u2net_cloth_seg", "--weights", graph, *compat]
+        assert run(*arguments, *flags, net=False)[0] == 0
+        assert open_file(tmp_path / "out.png").shape == (40, 60, 4)
+        assert run(*arguments, "--part", "hat", net=False)[2].count("upper, lower, full or all, got 'hat'") == 1
+        assert run(*arguments, "-x", '{"cc": "attire"}', net=False)[0] == 0
+        assert run(*arguments, net=False)[0] == 0
+        assert open_file(tmp_path / "out.png").shape == (120 if compat else 40, 60, 4)
+
     def test_json_says_what_ran(self, run, photo, tmp_path):
         code, out, _ = run("cut", photo, tmp_path / "out.png", "--json")
         report = json.loads(out)
@@ -167,8 +209,26 @@ class TestErrors:
             (["cut", "photo.png", "out.xyz"], "xyz"),
             (["cut", "photo.png", "out.png", "-vm"], "ViTMatte.*-a"),
             (["cut", "photo.png", "out.png", "-x", "{"], "-x must be a JSON object"),
-            (["cut", "photo.png", "out.png", "-x", '{"sam_prompt": []}'], "only model_path, got sam_prompt"),
-            (["cut", "photo.png", "out.png", "-x", "[1]"], "only model_path, got list"),
+            (["cut", "photo.png", "out.png", "-x", '{"sam_prompt": []}'], "only model_path or cc, got sam_prompt"),
+            (["cut", "photo.png", "out.png", "-x", "[1]"], "only model_path or cc, got list"),
+            (
+                ["cut", "photo.png", "out.png", "--background", "beach.jpg"],
+                "--background must be a colour, a picture file",
+            ),
+            (
+                ["cut", "photo.png", "out.png", "--background", "blur:x"],
+                "--background must be a colour, a picture file",
+            ),
+            (["cut", "photo.png", "out.png", "--background", "photo.jpg"], "beach.jpg or blur:20"),
+            (["cut", "photo.png", "out.png", "--feather-side", "left"], "'left' is not one of"),
+            (["cut", "photo.png", "out.png", "--compat", "--crop"], "compat goes without crop"),
+            (["cut", "photo.png", "out.png", "--part", "upper"], "model u2net_custom knows no parts"),
+            (["cut", "photo.png", "out.png", "-x", '{"cc": "upper"}'], "model u2net_custom knows no parts"),
+            (
+                ["cut", "photo.png", "out.png", "--part", "full", "-x", '{"cc": "upper"}'],
+                "must be the same, got full and upper",
+            ),
+            (["cut", "photo.png", "out.png", "--all-frames", "--crop"], "--all-frames goes without --crop"),
             (["s"], "serve is not in this version"),
             (["s", "--port", "7000"], "serve is not in this version"),
             (["m", "--dry-run"], "nothing to migrate"),
@@ -343,6 +403,16 @@ class TestStream:
         code, out, _ = run("b", 10, 8, stdin=self.frames().tobytes())
         assert code == 0
         assert out.count(b"\x89PNG\r\n\x1a\n") == 3
+
+    @pytest.mark.parametrize("to_files", [True, False])
+    def test_json_says_a_line_for_each_frame(self, run, tmp_path, to_files):
+        flags = ["-o", tmp_path / "%u.png"] if to_files else []
+        code, out, err = run("stream", 10, 8, "--json", "--crop", *flags, stdin=self.frames(2).tobytes())
+        lines = [json.loads(line) for line in (out.decode() if to_files else err).splitlines()]
+        assert code == 0
+        assert [line["input"] for line in lines] == ["frame 0", "frame 1"]
+        assert lines[1]["output"] == (str(tmp_path / "1.png") if to_files else "-")
+        assert lines[0]["crop_region"] is not None
 
     def test_a_cut_off_frame_is_exit_2(self, run):
         code, _, err = run("b", 10, 8, stdin=self.frames().tobytes()[:-1])

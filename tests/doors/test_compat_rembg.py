@@ -86,6 +86,23 @@ def test_several_masks_are_stacked(session):
     assert remove(IMAGE, session=cloth, only_mask=True).shape == (120, 60)
 
 
+@pytest.mark.parametrize("word", ["cc", "cloth_category"])
+def test_one_garment_of_several(word):
+    engine = FakeEngine(lambda batch: [np.random.default_rng(0).random((1, 4, 24, 24), np.float32)])
+    cloth = Session("u2net_cloth_seg", open_segmenter("u2net_cloth_seg", engine=engine, compat=True))
+    stacked = remove(IMAGE, session=cloth)
+    for index, garment in enumerate(["upper", "lower", "full"]):
+        alone = remove(IMAGE, session=cloth, **{word: garment})
+        assert np.array_equal(alone, stacked[40 * index : 40 * index + 40])
+        (mask,) = cloth.predict(Image.fromarray(IMAGE), **{word: garment})
+        assert np.array_equal(np.asarray(mask), alone[..., 3])
+    attire = remove(IMAGE, session=cloth, only_mask=True, **{word: "attire"})
+    assert np.array_equal(attire, remove(IMAGE, session=cloth, only_mask=True).reshape(3, 40, 60).max(axis=0))
+    assert remove(IMAGE, session=cloth, putalpha=True, **{word: "upper"}).shape == (40, 60, 4)
+    with pytest.raises(OptionError, match="must be upper, lower, full or all, got 'hat'"):
+        remove(IMAGE, session=cloth, **{word: "hat"})
+
+
 def test_what_is_not_here_is_said(session):
     with pytest.raises(OptionError, match="vitmatte is not in this version; the nearest way is alpha_matting"):
         remove(IMAGE, session=session, vitmatte=True)

@@ -3,8 +3,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskwright.errors import ShapeError
-from maskwright.geometry import fit_placement, place, resize, resize_map, unplace
+from maskwright.errors import OptionError, RangeError, ShapeError
+from maskwright.geometry import (
+    cover,
+    crop,
+    fit_crop_region,
+    fit_placement,
+    make_bbox,
+    parse_aspect,
+    parse_padding,
+    place,
+    resize,
+    resize_map,
+    touched_sides,
+    unplace,
+)
 
 sides = st.integers(1, 40)
 
@@ -100,3 +113,123 @@ def test_a_network_may_answer_at_half_its_input_s_size():
     answer = np.zeros((32, 32), np.float32)
     answer[8:24] = 1
     assert np.all(unplace(answer, placement, "bilinear") == 1)
+
+
+def test_the_box_of_a_mask_goes_around_all_that_is_not_surely_background():
+    mask = np.zeros((9, 12), np.float32)
+    assert make_bbox(mask) is None
+    mask[3, 4] = 10 / 255
+    mask[5, 7] = 1
+    mask[0, 0] = 9 / 255
+    assert make_bbox(mask) == (4, 3, 8, 6)
+    assert make_bbox(mask, 0.5) == (7, 5, 8, 6)
+    assert make_bbox(mask >= 0.5) == (7, 5, 8, 6)
+
+
+@pytest.mark.parametrize(
+    ("bbox", "sides"),
+    [
+        ((1, 1, 9, 4), (False, False, False, False)),
+        ((0, 1, 9, 5), (True, False, False, True)),
+        ((1, 0, 10, 4), (False, True, True, False)),
+        ((-2, 1, 12, 4), (True, False, True, False)),
+    ],
+)
+def test_touched_sides(bbox, sides):
+    assert touched_sides(bbox, (5, 10)) == sides
+
+
+FREE = (False, False, False, False)
+
+
+@pytest.mark.parametrize(
+    ("padding", "aspect", "pinned", "region"),
+    [
+        (0, None, FREE, (10, 20, 30, 60)),
+        (5, None, FREE, (5, 15, 35, 65)),
+        (5, None, (True, False, False, True), (10, 15, 35, 60)),
+        (0, 1.0, FREE, (0, 20, 40, 60)),
+        (0, 2.0, FREE, (-20, 20, 60, 60)),
+        (0, 0.25, FREE, (10, 0, 30, 80)),
+        (0, 1.0, (True, False, False, False), (10, 20, 50, 60)),
+        (0, 1.0, (False, False, True, False), (-10, 20, 30, 60)),
+        (0, 1.0, (True, False, True, False), (0, 20, 40, 60)),
+        (0, 0.25, (False, False, False, True), (10, -20, 30, 60)),
+    ],
+)
+def test_crop_regions(padding, aspect, pinned, region):
+    assert fit_crop_region((10, 20, 30, 60), padding=padding, aspect=aspect, pinned=pinned) == region
+
+
+@pytest.mark.parametrize("aspect", [0.8, 1, 16 / 9, 0.01, 3.7])
+@pytest.mark.parametrize("bbox", [(0, 0, 1, 1), (3, 5, 100, 17), (7, 1, 8, 300)])
+def test_the_aspect_is_met_to_the_nearest_pixel(bbox, aspect):
+    x1, y1, x2, y2 = fit_crop_region(bbox, aspect=aspect)
+    assert x1 <= bbox[0]
+    assert y1 <= bbox[1]
+    assert x2 >= bbox[2]
+    assert y2 >= bbox[3]
+    assert abs((x2 - x1) - (y2 - y1) * aspect) <= 0.5 or abs((y2 - y1) - (x2 - x1) / aspect) <= 0.5
+
+
+def test_crop_within_and_beyond():
+    pixels = np.arange(24, dtype=np.uint16).reshape(2, 4, 3)
+    assert np.array_equal(crop(pixels, (1, 0, 3, 2)), pixels[:, 1:3])
+    beyond = crop(pixels, (-1, -1, 5, 3))
+    assert beyond.shape == (4, 6, 3)
+    assert beyond.dtype == np.uint16
+    assert np.array_equal(beyond[1:3, 1:5], pixels)
+    assert beyond.sum() == pixels.sum()
+    assert not crop(pixels, (10, 10, 12, 12)).any()
+    inside = crop(pixels, (0, 0, 4, 2))
+    inside[:] = 0
+    assert pixels.any()
+
+
+def test_crop_mirrors_beyond_the_frame():
+    expected = [[3, 3, 2, 1, 1, 2, 3, 3, 2, 1, 1, 2]] * 2
+    assert crop(np.array([[1, 2, 3]]), (-4, 0, 8, 2), "mirror").tolist() == expected
+
+
+def test_an_empty_region_is_refused():
+    with pytest.raises(RangeError, match=r"region must be x1 < x2 and y1 < y2, got \(3, 0, 3, 2\)"):
+        crop(np.zeros((4, 4)), (3, 0, 3, 2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size_hw", [(40, 40), (10, 60), (7, 3), (120, 200), (1, 1)])
+def test_cover_fills_the_frame_with_the_middle(dtype, size_hw):
+    scale = np.iinfo(dtype).max // 255
+    y, x = np.mgrid[:60, :100]
+    image = (np.dstack([x * 2, y * 4, np.full_like(x, 77)]) * scale).astype(dtype)
+    covered = cover(image, size_hw)
+    assert covered.shape == (*size_hw, 3)
+    assert covered.dtype == dtype
+    assert (covered[..., 2] == 77 * scale).all()
+    middle = covered.reshape(-1, 3).mean(axis=0) / scale
+    assert np.abs(middle[:2] - [99, 118]).max() < 4
+    factor = max(size_hw[0] / 60, size_hw[1] / 100)
+    if min(size_hw) > 5:
+        assert np.ptp(covered[..., 0] / scale) == pytest.approx(2 * size_hw[1] / factor, abs=2 / factor + 4)
+
+
+@pytest.mark.parametrize(("text", "aspect"), [("1:1", 1), ("4:5", 0.8), ("16:9", 16 / 9), ("1.5:1", 1.5)])
+def test_aspects(text, aspect):
+    assert parse_aspect(text) == pytest.approx(aspect)
+
+
+@pytest.mark.parametrize("text", ["", "1", "4:", ":5", "0:1", "1:0", "-1:-2", "nan:1", "a:b", "1:1:1", "1e9:1"])
+def test_what_is_no_aspect_is_refused(text):
+    with pytest.raises(OptionError, match="an aspect must be WIDTH:HEIGHT, got"):
+        parse_aspect(text)
+
+
+@pytest.mark.parametrize(("padding", "pixels"), [(0, 0), (12.4, 12), ("12", 12), ("10%", 25), (" 5 %", 12), ("0%", 0)])
+def test_paddings(padding, pixels):
+    assert parse_padding(padding, 250) == pixels
+
+
+@pytest.mark.parametrize("padding", ["", "%", "-1", -1, "nan", "ten", "1e9", None])
+def test_what_is_no_padding_is_refused(padding):
+    with pytest.raises(OptionError, match="padding must be pixels or a percentage, got"):
+        parse_padding(padding, 250)

@@ -201,6 +201,51 @@ def test_the_premultiplied_cutout_by_formula(mode):
     assert np.abs(cutout - whole * np.asarray(mask).astype(int)[..., np.newaxis] / 255).max() <= 0.5
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_layer_is_porter_and_duffs_at_every_pixel(dtype):
+    """With a coverage each pixel is what it would be over a plain colour of that opacity."""
+    rgba = make_rgba(*example((5, 9), dtype), depth=8 * np.dtype(dtype).itemsize)
+    coverage = np.random.default_rng(1).integers(0, 256, (5, 9)).astype(np.float32) / 255
+    layered = over_color(rgba, (10, 200, 30, 255), coverage)
+    for (y, x), share in np.ndenumerate(coverage):
+        plain = over_color(rgba[y : y + 1, x : x + 1], (10, 200, 30, round(float(share) * 255)))
+        np.testing.assert_array_equal(layered[y, x], plain[0, 0])
+    half = over_color(rgba, (10, 200, 30, 51), np.ones((5, 9)))
+    np.testing.assert_array_equal(half, over_color(rgba, (10, 200, 30, 51)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_over_image_is_over_color_pixel_by_pixel(dtype):
+    image, alpha = example((4, 6), dtype)
+    rgba = make_rgba(image, alpha, depth=8 * np.dtype(dtype).itemsize)
+    below = np.random.default_rng(2).integers(0, 256, (4, 6, 3), np.uint8)
+    opacity = np.random.default_rng(3).integers(0, 256, (4, 6)).astype(np.float32) / 255
+    for share in (None, opacity):
+        result = compose.over_image(rgba, below, share)
+        for y, x in np.ndindex(4, 6):
+            under = 255 if share is None else round(float(share[y, x]) * 255)
+            color = (*below[y, x].tolist(), under)
+            np.testing.assert_array_equal(result[y, x], over_color(rgba[y : y + 1, x : x + 1], color)[0, 0])
+    deep = compose.over_image(rgba, below.astype(np.uint16) * 257, opacity)
+    np.testing.assert_array_equal(deep, compose.over_image(rgba, below, opacity))
+
+
+def test_where_nothing_is_to_be_seen_nothing_changes():
+    rgba = np.array([[[7, 8, 9, 0], [0, 0, 0, 0]]], np.uint8)  # kept colours stay, and none appear
+    np.testing.assert_array_equal(over_color(rgba, (255, 255, 255, 255), np.zeros((1, 2))), rgba)
+    np.testing.assert_array_equal(compose.over_image(rgba, rgba[..., :3], np.zeros((1, 2))), rgba)
+
+
+def test_layers_of_other_sizes_are_refused():
+    rgba = np.zeros((2, 3, 4), np.uint8)
+    with pytest.raises(ShapeError, match="coverage size must be that of rgba"):
+        over_color(rgba, (1, 2, 3, 255), np.zeros((3, 2)))
+    with pytest.raises(ShapeError, match="image size must be that of rgba"):
+        compose.over_image(rgba, np.zeros((3, 2, 3), np.uint8))
+    with pytest.raises(ShapeError, match="opacity size must be that of rgba"):
+        compose.over_image(rgba, rgba[..., :3], np.zeros((3, 2)))
+
+
 def test_over_color_compat_is_near_the_exact_one():
     picture, _ = pictures("RGBA")
     result = np.asarray(compose.over_color_compat(picture, (10, 200, 30, 128))).astype(int)

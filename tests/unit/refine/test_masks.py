@@ -124,6 +124,47 @@ def test_inverting_twice_comes_back(mask):
     np.testing.assert_array_equal(masks.invert(mask), 1 - mask)
 
 
+SETS = {  # what each does with zeros and ones
+    "union": np.logical_or,
+    "intersect": np.logical_and,
+    "subtract": lambda a, b: a & ~b,
+    "xor": np.logical_xor,
+}
+
+
+@pytest.mark.parametrize("how", SETS)
+@given(any_bits, st.integers(0, 99))
+@settings(deadline=None)
+def test_combinations_of_bits_are_those_of_sets(how, a, seed):
+    b = np.random.default_rng(seed).random(a.shape) < 0.5
+    np.testing.assert_array_equal(masks.combine(a, b, how), SETS[how](a, b))
+
+
+@given(any_mask, st.integers(0, 99))
+@settings(deadline=None)
+def test_soft_combinations_stay_soft_and_agree_with_each_other(a, seed):
+    b = np.random.default_rng(seed).random(a.shape, np.float32)
+    union, both, less, either = (masks.combine(a, b, how) for how in ("union", "intersect", "subtract", "xor"))
+    np.testing.assert_allclose(union, both + either, atol=1e-6)
+    np.testing.assert_allclose(less, a - both, atol=1e-6)
+    assert not masks.combine(a, a, "subtract").any()  # a shared soft edge leaves no rim
+    assert {each.dtype for each in (union, both, less, either)} == {np.dtype(np.float32)}
+
+
+def test_combine_refuses_other_sizes_and_other_ways():
+    with pytest.raises(ShapeError, match="the second mask size must be that of the first mask"):
+        masks.combine(np.zeros((2, 3)), np.zeros((3, 2)), "union")
+    with pytest.raises(OptionError, match="how must be union or intersect or subtract or xor, got 'minus'"):
+        masks.combine(np.zeros((2, 3)), np.zeros((2, 3)), "minus")
+
+
+def test_an_area_may_be_endless():
+    holed = np.ones((5, 5))
+    holed[1:4, 1:4] = 0
+    assert masks.fill_holes(holed, np.inf).all()
+    assert not masks.remove_islands(holed, np.inf).any()
+
+
 @given(any_mask, any_radius)
 @settings(deadline=None)
 def test_grow_and_shrink_by_definition(mask, radius):
