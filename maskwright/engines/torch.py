@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineFailed, EngineUnavailable
+from ..errors import EngineFailed, EngineUnavailable, ModelError
 from ..types import AnyArray, FloatArray
 from .base import Device, InputShape, check_batch, choose_threads, fall_back, first_line, parse_device
 
@@ -78,11 +78,8 @@ class TorchEngine:
 
         try:
             _, module = load_network(path, network)
-        except (RuntimeError, OSError) as error:
-            raise EngineFailed(
-                f"{path} is not a network that PyTorch can load ({first_line(error)})",
-                hint="fetch it again, or name another file with --weights",
-            ) from error
+        except ModelError as error:
+            raise EngineFailed(error.what, expected=error.expected, got=error.got, hint=error.hint) from error
         self._label = path.name
         self._place(module)
 
