@@ -290,6 +290,7 @@ def _apply(node: OnnxNode, values: list[_Array]) -> _Array:
         along = [1] * first.ndim
         along[node.integers.get("axis", (1,))[0] if values[1].size > 1 else 0] = -1
         scale, *zero = (np.asarray(value, np.float32).reshape(along) for value in values[1:])
-        widened: _Array = (first.astype(np.float32) - (zero[0] if zero else 0)) * scale
+        shifted = first.astype(np.float32) - (zero[0] if zero else np.float32(0))
+        widened: _Array = np.multiply(shifted, scale, dtype=np.float32)
         return widened
     return first
