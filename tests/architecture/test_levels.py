@@ -22,6 +22,8 @@ LEVELS = {
     "models.catalog": 2,
     "models.store": 2,
     "models.fetch": 2,
+    "models.onnx_file": 2,
+    "models.onnx_weights": 4,
     "refine": 3,
     "metrics": 3,
     "engines.onnx": 3,
@@ -82,7 +84,7 @@ NEVER = {
     ("cli", "comfyui"): "the nodes are a door of their own",
     ("__init__", "comfyui"): "the nodes are a door of their own",
 }
-NETWORKS_FOR = {"engines.torch", "models.convert"}
+NETWORKS_FOR = {"engines.torch", "models.convert", "models.onnx_weights"}
 
 # Third-party library -> the files or folders that may import it. A library that is not here is refused.
 FREE = {"numpy", "PIL"}
@@ -108,6 +110,7 @@ HOMES = {
     "torch": [
         "engines/torch.py",
         "models/convert.py",
+        "models/onnx_weights.py",
         "networks/",
         "detail/",
         "comfyui/",
