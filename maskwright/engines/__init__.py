@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -38,7 +38,7 @@ class Runtime:
     Attributes:
         title: How people call it.
         library: The module whose presence means that it is installed.
-        engine: The module of this package and the class in it.
+        load_engine: Imports the engine's class.
         extras: The extras that bring it.
         suffixes: Endings of the files it reads.
         bare: Whether its files hold parameters alone, so that the network must be known.
@@ -46,19 +46,31 @@ class Runtime:
 
     title: str
     library: str
-    engine: tuple[str, str]
+    load_engine: Callable[[], Any]
     extras: tuple[str, ...]
     suffixes: tuple[str, ...]
     bare: bool = False
 
 
+def _load_onnx() -> Any:
+    from .onnx import OnnxEngine
+
+    return OnnxEngine
+
+
+def _load_torch() -> Any:
+    from .torch import TorchEngine
+
+    return TorchEngine
+
+
 # In the order of preference where several read a file. A runtime's name is what `Weights.runtime` says.
 RUNTIMES = {
-    "onnx": Runtime("ONNX Runtime", "onnxruntime", (".onnx", "OnnxEngine"), ("cpu", "gpu"), (".onnx",)),
+    "onnx": Runtime("ONNX Runtime", "onnxruntime", _load_onnx, ("cpu", "gpu"), (".onnx",)),
     "torch": Runtime(
         "PyTorch",
         "torch",
-        (".torch", "TorchEngine"),
+        _load_torch,
         ("torch",),
         (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".onnx"),
         bare=True,
@@ -87,7 +99,7 @@ def runtimes_for(path: Path | str) -> tuple[str, ...]:
 def runs_on(runtime: str, device: str) -> bool:
     """Whether an installed runtime computes on the device that these words name, and would not fall back."""
     try:
-        _engine_class(runtime).resolve_device(device.removesuffix("!") + "!")
+        RUNTIMES[runtime].load_engine().resolve_device(device.removesuffix("!") + "!")
     except EngineUnavailable:
         return False
     return True
@@ -124,7 +136,7 @@ def open_engine(
             got=repr(runtime),
             hint="use the model's ONNX file",
         )
-    kind = _engine_class(runtime)
+    kind = RUNTIMES[runtime].load_engine()
     named = (network,) if RUNTIMES[runtime].bare else ()
     stat = path.stat()
     file = (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
@@ -138,11 +150,6 @@ def open_engine(
     if waiting is None:  # loaded outside the lock, so that other engines can be had meanwhile
         _load(opening, key, kind, (path, device, threads, *named))
     return opening.result()
-
-
-def _engine_class(runtime: str) -> Any:
-    module, name = RUNTIMES[runtime].engine
-    return getattr(import_module(module, __name__), name)
 
 
 def _load(opening: Future[Engine], key: tuple[object, ...], kind: Any, arguments: tuple[object, ...]) -> None:
