@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
+from .cli_anime import anime
 from .cli_options import check_model, cutout_options, make_options, model_options, read_extras, talk_options
 from .cli_talk import agree, job_bar, open_store, talking
 from .errors import Error, InputError, MediaError, OptionError, UnknownModel
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, mask, models and doctor"
+_LATER = "is not in this version; there are cut, batch, stream, anime, mask, models and doctor"
 _GONE = {
-    **dict.fromkeys(("anime", "bench", "detail", "person", "serve", "video"), _LATER),
+    **dict.fromkeys(("bench", "detail", "person", "serve", "video"), _LATER),
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
@@ -235,6 +236,9 @@ def _report(source: str, target: Path | None, result: Cutout, seconds: float, va
             click.echo(f"maskwright: note: {note}", err=True)
         if target is not None:
             click.echo(f"{target}  {width}×{height}  {result.provenance.model}  {seconds:.2f} s", err=True)
+
+
+app.add_command(anime)
 
 
 @app.command("batch")

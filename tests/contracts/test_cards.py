@@ -33,7 +33,7 @@ class TestRow:
 
     def test_its_weights_are_named_once_and_come_from_https_or_a_pinned_wheel(self, card):
         for weights in card.weights:
-            assert re.fullmatch(r"[\w.-]+\.(onnx|pth|ckpt|tflite|safetensors)", weights.file)
+            assert re.fullmatch(r"[\w.-]+\.(onnx|pth|ckpt|bin|tflite|safetensors)", weights.file)
             for source in weights.sources:
                 if isinstance(source, Url):
                     assert source.url.startswith("https://")
