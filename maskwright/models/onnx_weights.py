@@ -285,7 +285,8 @@ class _Constants:
 def _apply(node: OnnxNode, values: list[_Array]) -> _Array:
     first = values[0]
     if node.op == "Transpose":
-        return first.transpose(node.integers.get("perm", tuple(range(first.ndim))[::-1]))
+        turned: _Array = first.transpose(node.integers.get("perm", tuple(range(first.ndim))[::-1]))
+        return turned
     if node.op == "DequantizeLinear":
         along = [1] * first.ndim
         along[node.integers.get("axis", (1,))[0] if values[1].size > 1 else 0] = -1
