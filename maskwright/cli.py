@@ -16,6 +16,7 @@ import click
 
 from . import __version__
 from .cli_anime import anime
+from .cli_import import import_command
 from .cli_options import check_model, cutout_options, make_options, model_options, read_extras, talk_options
 from .cli_talk import agree, job_bar, open_store, talking
 from .errors import Error, InputError, MediaError, OptionError, UnknownModel
@@ -386,6 +387,9 @@ def mask(source: str, target: str, shrink: float, grow: float, quiet: bool, debu
 @app.group("models", context_settings={"help_option_names": ["-h", "--help"]})
 def models() -> None:
     """The catalog, and the weights on this machine."""
+
+
+models.add_command(import_command)
 
 
 @models.command("list")

@@ -7,6 +7,8 @@ publisher's page or in the publisher's program; one marked `mirror` was seen els
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import UnknownModel
 from .card import Hash, ModelCard, Postprocess, Preprocess, Recipe, Url, Weights, WheelFile
 
@@ -162,7 +164,7 @@ def _modnet(name: str, published: str, sha256: str, sha384: str, summary: str) -
     )
 
 
-_CARDS: tuple[ModelCard, ...] = (
+_PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2netp",
         family="saliency",
@@ -463,6 +465,24 @@ _CARDS: tuple[ModelCard, ...] = (
     _custom("ben_custom", _ISNET, _ISNET_COMPAT, "BEN"),
 )
 
+
+def _with_imports(card: ModelCard) -> ModelCard:
+    """The row, and the files that `maskwright models import` makes for it."""
+    network = next((weights.network for weights in card.weights if weights.network), None)
+    if network is None:
+        return card
+    own = [Weights(file=f"{card.name}.safetensors", runtime="torch", network=network)]
+    if all(weights.sources for weights in card.weights if weights.runtime == "onnx"):
+        own.insert(0, Weights(file=f"{card.name}.imported.onnx", network=network))
+    # safetensors before the published checkpoint: once converted, that is not read again
+    order = ("onnx", "torch", "tflite")
+    weights = sorted(
+        [*card.weights, *own], key=lambda each: (order.index(each.runtime), each.file.endswith((".pth", ".ckpt")))
+    )
+    return replace(card, weights=tuple(weights))
+
+
+_CARDS = tuple(map(_with_imports, _PUBLISHED))
 _BY_NAME = {name: card for card in _CARDS for name in (card.name, *card.aliases)}
 
 

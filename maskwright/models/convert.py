@@ -16,7 +16,16 @@ from ..errors import EngineUnavailable, ModelError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["CHECKPOINTS", "build_bare", "load_network", "load_state", "recognise", "write_safetensors"]
+__all__ = [
+    "CHECKPOINTS",
+    "build_bare",
+    "load_network",
+    "load_state",
+    "recognise",
+    "relatives",
+    "write_safetensors",
+]
+
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin")
 _NESTS = ("state_dict", "model_state_dict", "model", "net", "params")  # where a checkpoint may keep its tensors
@@ -94,16 +103,14 @@ def recognise(shapes: _Shapes, network: str | None = None) -> str:
         ModelError: There is no such network.
     """
     _import_torch()
-    from ..networks import NETWORKS
-
-    names = [network] if network else list(NETWORKS)
+    names = relatives(network)
     for name in names:
         if _known_shapes(name) == shapes:
             return name
     nearest = min(names, key=lambda name: len(_known_shapes(name).items() ^ shapes.items()))
     raise ModelError(
         "weights",
-        expected=f"those of {network}" if network else f"of one of {', '.join(NETWORKS)}",
+        expected=f"of {' or '.join(names)}",
         got=_describe_difference(_known_shapes(nearest), shapes, nearest),
     )
 
@@ -124,6 +131,24 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path, notes: Mapping[st
 
     once = {name: value.contiguous() for name, value in state.items() if not name.startswith(_TWICE[1])}
     path.write_bytes(save(once, dict(notes)))
+
+
+def relatives(network: str | None) -> list[str]:
+    """The networks that a file may hold where this one is asked for; None: all.
+
+    IS-Net with its finest side alone gives the same first output, and is published under the same names.
+
+    Raises:
+        ModelError: There is no such network.
+    """
+    from ..networks import NETWORKS
+
+    found = [
+        name for name in NETWORKS if network is None or name.removesuffix("_base") == network.removesuffix("_base")
+    ]
+    if not found:
+        raise ModelError("network", expected=f"one of {', '.join(NETWORKS)}", got=repr(network))
+    return found
 
 
 def build_bare(name: str) -> nn.Module:

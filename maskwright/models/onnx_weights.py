@@ -19,9 +19,8 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..networks import NETWORKS
 from ..networks.trace import IMAGE, Layer, replace_modules, trace_layers
-from .convert import build_bare
+from .convert import build_bare, relatives
 from .onnx_file import OnnxGraph, OnnxNode, read_graph
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def load_onnx_network(path: Path, network: str | None = None) -> tuple[str, nn.M
 
 def _recognise(places: list[_Place], path: Path, network: str | None) -> tuple[str, bool]:
     """The network, and whether it has exactly these widths."""
-    names = [network] if network else list(NETWORKS)
+    names = relatives(network)
     for name in names:
         if _places_of(name) == places:
             return name, True
