@@ -69,6 +69,18 @@ def test_both_networks_with_random_weights_of_the_published_shapes_run_one_after
     assert shapes == [(717, 512, 3), (717, 512)]
 
 
+def test_random_weights_of_the_published_shape_come_by_import_and_are_used(run, photo, unet, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKWRIGHT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
+    code, _, err = run("models", "import", unet, "--as", "anime-face")
+    assert code == 0, err
+    code, said, err = run("anime", photo, tmp_path / "map.png", "--keep-background", "--accept-license", "--json")
+    assert code == 0, err
+    assert json.loads(said)["weights"] == "anime-face.safetensors"
+    assert run("anime", photo, tmp_path / "again.png", "--keep-background", "--weights", unet)[0] == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "map.png").read_bytes()
+
+
 def test_weights_that_lie_in_the_store_are_accepted_by_their_hash(run, photo, unet, tmp_path, monkeypatch):
     import hashlib
     import shutil
