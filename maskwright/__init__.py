@@ -18,6 +18,8 @@ __all__ = [
     "CutoutOptions",
     "SegmentResult",
     "Segmenter",
+    "anime",
+    "anime_face",
     "compat",
     "cutout",
     "engines",
@@ -31,18 +33,20 @@ __all__ = [
     "segment",
 ]
 
-_MODULES = ("compat", "engines", "errors", "geometry", "imageio", "metrics", "models", "refine")
+_MODULES = ("anime", "compat", "engines", "errors", "geometry", "imageio", "metrics", "models", "refine")
 _NAMES = {
     "Cutout": "imageio",
     "CutoutOptions": "pipeline",
     "SegmentResult": "types",
     "Segmenter": "segmenters",
+    "anime_face": "anime",
     "cutout": "pipeline",
     "open_segmenter": "segmenters",
     "segment": "pipeline",
 }
 
 if TYPE_CHECKING:
+    from . import anime as anime
     from . import compat as compat
     from . import engines as engines
     from . import errors as errors
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from . import metrics as metrics
     from . import models as models
     from . import refine as refine
+    from .anime import anime_face as anime_face
     from .imageio import Cutout as Cutout
     from .pipeline import CutoutOptions as CutoutOptions
     from .pipeline import cutout as cutout

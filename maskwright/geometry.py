@@ -6,7 +6,9 @@ A `Placement` says where the picture lies in the input, so that the way back nee
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -51,12 +53,14 @@ class Placement:
         input_hw: Height and width of the input.
         box_hw: Height and width of the picture inside the input.
         offset_hw: Rows above and columns left of it.
+        edge: Whether the picture's last rows and columns go on where it does not reach, instead of black.
     """
 
     image_hw: tuple[int, int]
     input_hw: tuple[int, int]
     box_hw: tuple[int, int]
     offset_hw: tuple[int, int] = (0, 0)
+    edge: bool = False
 
 
 def fit_placement(image_hw: tuple[int, int], size_hw: tuple[int, int], fit: Fit) -> Placement:
@@ -67,11 +71,15 @@ def fit_placement(image_hw: tuple[int, int], size_hw: tuple[int, int], fit: Fit)
 
     Args:
         image_hw: Height and width of the picture.
-        size_hw: The network's height and width; for `shorter-side` the side to aim at.
-        fit: `stretch`, `letterbox` (centred) or `shorter-side` (multiples of 32).
+        size_hw: The network's height and width; for `shorter-side` and `shorter-side-pad` the side to aim at.
+        fit: As `models.Preprocess` describes it.
     """
     if fit == "stretch":
         return Placement(image_hw, size_hw, size_hw)
+    if fit == "as-is":
+        return Placement(image_hw, image_hw, image_hw)
+    if fit == "shorter-side-pad":
+        return _pad_below_and_right(image_hw, size_hw[0])
     if fit == "shorter-side":
         side_hw = _shorter_side(image_hw, size_hw[0])
         return Placement(image_hw, side_hw, side_hw)
@@ -91,8 +99,15 @@ def _shorter_side(image_hw: tuple[int, int], side: int) -> tuple[int, int]:
     return height, width
 
 
+def _pad_below_and_right(image_hw: tuple[int, int], side: int) -> Placement:
+    """The shorter side becomes `side`, unless the longer would pass `_LONGEST`; then to multiples of 64."""
+    factor = min(side / min(image_hw), _LONGEST / max(image_hw))
+    height, width = (max(1, round(value * factor)) for value in image_hw)
+    return Placement(image_hw, (-height % 64 + height, -width % 64 + width), (height, width), edge=True)
+
+
 def place(image: AnyArray, placement: Placement, kernel: Kernel) -> AnyArray:
-    """The network's input before scaling: the picture resized, on black where it does not reach.
+    """The network's input before scaling: the picture resized; black, or its edge, where it does not reach.
 
     Args:
         image: (H, W, 3) uint8.
@@ -102,6 +117,9 @@ def place(image: AnyArray, placement: Placement, kernel: Kernel) -> AnyArray:
     resized = resize(image, placement.box_hw, kernel)
     if placement.box_hw == placement.input_hw:
         return resized
+    if placement.edge:
+        missing = [(0, whole - part) for whole, part in zip(placement.input_hw, placement.box_hw, strict=True)]
+        return np.pad(resized, (*missing, (0, 0)), mode="edge")
     canvas = np.zeros((*placement.input_hw, 3), resized.dtype)
     top, left = placement.offset_hw
     canvas[top : top + placement.box_hw[0], left : left + placement.box_hw[1]] = resized
@@ -130,7 +148,8 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
         image: (H, W, 3) or (H, W) uint8.
         size_hw: Height and width wanted, in pixels.
         kernel: `bilinear` samples without low-pass (float32 out, half-pixel centres, as torch's `interpolate`);
-            `bilinear-antialias`, `lanczos` and `area` are Pillow's (uint8 out).
+            `bilinear-antialias`, `lanczos` and `area` are Pillow's (uint8 out); `area-cubic` is OpenCV's INTER_AREA
+            where the picture shrinks, else its INTER_CUBIC (uint8 out, to one level).
 
     Raises:
         ShapeError: `image` is not uint8 (H, W, 3) or (H, W).
@@ -142,6 +161,8 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
     if image.shape[:2] == size_hw:
         return image
     enlarged = size_hw[0] > image.shape[0] or size_hw[1] > image.shape[1]
+    if kernel == "area-cubic":
+        return _resize_as_opencv(image, size_hw, _cubic_rows if enlarged else _mean_rows)
     method = _PILLOW["bilinear-antialias" if kernel == "area" and enlarged else kernel]
     return np.asarray(Image.fromarray(image).resize(size_hw[::-1], method))
 
@@ -352,3 +373,43 @@ def parse_padding(padding: float | str, longer_side: int = 0) -> int:
     if not 0 <= value <= 1e6:
         raise OptionError("padding", expected="pixels or a percentage", got=repr(padding), hint="such as 20 or 10%")
     return round(value * longer_side / 100 if text.endswith("%") else value)
+
+
+def _resize_as_opencv(
+    image: AnyArray, size_hw: tuple[int, int], along_rows: Callable[[AnyArray, int], AnyArray]
+) -> AnyArray:
+    """Rows, then columns, then one rounding to 8 bits."""
+    rows = along_rows(image, size_hw[0])  # (height, W, 3)
+    both = np.swapaxes(along_rows(np.swapaxes(rows, 0, 1), size_hw[1]), 0, 1)  # (height, width, 3)
+    halved = image.shape[:2] == (2 * size_hw[0], 2 * size_hw[1])  # the one case in which OpenCV rounds halves up
+    rounded: AnyArray = np.clip(np.floor(both + 0.5) if halved else np.rint(both), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(rounded)
+
+
+def _mean_rows(values: AnyArray, height: int) -> AnyArray:
+    """Each row the mean of those it covers, with the parts it covers at both ends; `height` at most their number."""
+    count = values.shape[0]
+    edges = np.arange(height + 1) * count
+    first, part = edges // height, (edges % height / height).reshape(-1, *(1,) * (values.ndim - 1))
+    # A loop, because one sum after the other is ten times as quick as `np.add.reduceat`.
+    exact = np.uint32 if values.dtype == np.uint8 else np.float64
+    sums = np.stack([values[start:end].sum(axis=0, dtype=exact) for start, end in pairwise(first)]).astype(np.float64)
+    sums -= part[:-1] * values[first[:-1]]
+    sums += part[1:] * values[np.minimum(first[1:], count - 1)]
+    mean: AnyArray = sums * (height / count)
+    return mean
+
+
+def _cubic_rows(values: AnyArray, height: int) -> AnyArray:
+    """Each row a cubic of the four nearest (Keys, a = -0.75), without low-pass; the frame's rows go on outside."""
+    count, a = values.shape[0], -0.75
+    positions = (np.arange(height) + 0.5) * (count / height) - 0.5
+    first = np.floor(positions).astype(np.intp)
+    x = positions - first
+    near, far = np.stack([x, 1 - x]), np.stack([1 + x, 2 - x])  # distances of the inner and the outer two
+    inner = ((a + 2) * near - (a + 3)) * near**2 + 1
+    outer = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+    total = np.zeros((height, *values.shape[1:]))
+    for offset, weight in zip((-1, 0, 1, 2), (outer[0], inner[0], inner[1], outer[1]), strict=True):
+        total += weight.reshape(-1, *(1,) * (values.ndim - 1)) * values[np.clip(first + offset, 0, count - 1)]
+    return total

@@ -7,6 +7,8 @@ publisher's page or in the publisher's program; one marked `mirror` was seen els
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import UnknownModel
 from .card import Hash, ModelCard, Postprocess, Preprocess, Recipe, Url, Weights, WheelFile
 
@@ -52,6 +54,16 @@ _ISNET_COMPAT = _rembg_recipe(1024, _HALF, _ONE)
 _ANIME = Recipe(Preprocess((1024, 1024), _ZERO, _ONE, fit="letterbox"))
 _ANIME_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _ONE)
 
+# Two node packs run IS-Net in ways of their own. The ISNetSegment node treats every checkpoint alike, also those
+# trained on plain x / 255; the anime face node shows it the picture in the size the face network gets.
+_ART_VENTURE = Recipe(
+    Preprocess((1024, 1024), _HALF, _ONE), Postprocess(min_max=True, quantized=True, resized_first=True)
+)
+_CONTROLNET_AUX = Recipe(Preprocess((1024, 1024), _ZERO, _ONE, fit="as-is"))
+
+# Anime face U-Net: plain x / 255, the shorter side at 512.
+_ANIME_FACE = Recipe(Preprocess((512, 512), _ZERO, _ONE, kernel="area-cubic", fit="shorter-side-pad"))
+
 # MODNet: [-1, 1], the shorter side at 512, area resampling, the matte as it is. compat is the Allor pack's rule.
 _MODNET = Recipe(Preprocess((512, 512), _HALF, _HALF, kernel="area", fit="shorter-side"), Postprocess(kernel="area"))
 _MODNET_COMPAT = _rembg_recipe(512, _HALF, _ONE)
@@ -81,8 +93,15 @@ def _mirror(sha256: str) -> Hash:
     return Hash("sha256", sha256, "mirror")
 
 
-def _rembg_file(name: str, *hashes: Hash, size: int | None = None, published: str | None = None) -> Weights:
-    return Weights(file=f"{name}.onnx", sources=(Url(f"{_REMBG}{published or name}.onnx"),), size=size, hashes=hashes)
+def _rembg_file(
+    name: str,
+    *hashes: Hash,
+    size: int | None = None,
+    published: str | None = None,
+    network: str | None = None,
+) -> Weights:
+    source = Url(f"{_REMBG}{published or name}.onnx")
+    return Weights(file=f"{name}.onnx", sources=(source,), size=size, hashes=hashes, network=network)
 
 
 def _birefnet(variant: str, published: str, md5: str, summary: str) -> ModelCard:
@@ -145,7 +164,7 @@ def _modnet(name: str, published: str, sha256: str, sha384: str, summary: str) -
     )
 
 
-_CARDS: tuple[ModelCard, ...] = (
+_PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2netp",
         family="saliency",
@@ -167,6 +186,7 @@ _CARDS: tuple[ModelCard, ...] = (
                         "official",  # computed from a file whose official md5 matched
                     ),
                 ),
+                network="u2netp",
             ),
         ),
         license="Apache-2.0",
@@ -185,6 +205,7 @@ _CARDS: tuple[ModelCard, ...] = (
                 _official("60024c5c889badc19c04ad937298a77b"),
                 _mirror("8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491"),
                 size=175_997_641,
+                network="u2net",
             ),
         ),
         license="Apache-2.0",
@@ -202,6 +223,7 @@ _CARDS: tuple[ModelCard, ...] = (
                 "u2net_human_seg",
                 _official("c09ddc2e0104f800e3e1bb4652583d1f"),
                 _mirror("01eb6a29a5c4d8edb30b56adad9bb3a2a0535338e480724a213e0acfd2d1c73c"),
+                network="u2net",
             ),
         ),
         license="Apache-2.0",
@@ -221,6 +243,7 @@ _CARDS: tuple[ModelCard, ...] = (
                 _official("2434d1f3cb744e0e49386c906e5a08bb"),
                 _mirror("6d2cbc27bfbdc989e1fd325656d65902ecc6a3ccbe94b2d3655ec114efcb128e"),
                 size=176_194_565,
+                network="u2net_cloth",
             ),
         ),
         license="MIT",
@@ -261,6 +284,7 @@ _CARDS: tuple[ModelCard, ...] = (
                 _official("fc16ebd8b0c10d971d3513d564d01e29"),
                 _mirror("60920e99c45464f2ba57bee2ad08c919a52bbf852739e96947fbb4358c0d964a"),
                 size=178_648_008,
+                network="isnet",
             ),
             Weights(
                 file="isnet-general-use.pth",
@@ -276,6 +300,7 @@ _CARDS: tuple[ModelCard, ...] = (
         ),
         license="Apache-2.0",
         license_url="https://github.com/xuebinqin/DIS/blob/main/LICENSE.md",
+        other_compat=(("art-venture", _ART_VENTURE),),
         aliases=("isnet", "dis"),
         summary="fine detail, anything that stands out",
         reference=_DIS_PAPER,
@@ -299,6 +324,7 @@ _CARDS: tuple[ModelCard, ...] = (
                     ),
                 ),
                 other_names=("isnetis.onnx",),
+                network="isnet",
             ),
             Weights(
                 file="isnetis.ckpt",
@@ -313,12 +339,44 @@ _CARDS: tuple[ModelCard, ...] = (
                 ),
                 network="isnet",
             ),
+            Weights(
+                file="isnetis.pth",
+                runtime="torch",
+                sources=(Url("https://github.com/Sanster/models/releases/download/isnetis/isnetis.pth"),),
+                hashes=(_mirror("90a970badbd99ca7839b4e0beb09a36565d24edba7e4a876de23c761981e79e0"),),
+                network="isnet",
+            ),
         ),
         license="Apache-2.0",
         license_url="https://huggingface.co/skytnt/anime-seg",
+        other_compat=(("art-venture", _ART_VENTURE), ("controlnet-aux", _CONTROLNET_AUX)),
         aliases=("isnetis",),
         summary="anime and drawn characters",
         reference="https://github.com/SkyTNT/anime-segmentation",
+    ),
+    ModelCard(
+        name="anime-face",
+        family="parts",
+        recipe=_ANIME_FACE,
+        compat=_ANIME_FACE,
+        weights=(
+            Weights(
+                file="UNet.pth",
+                runtime="torch",
+                sources=(
+                    Url("https://huggingface.co/bdsqlsz/qinglong_controlnet-lllite/resolve/main/Annotators/UNet.pth"),
+                ),
+                network="anime_unet",
+            ),
+        ),
+        license="not stated by its author; the page that publishes it says CC-BY-NC-SA-4.0",
+        license_url="https://huggingface.co/bdsqlsz/qinglong_controlnet-lllite",
+        origin="controlnet-aux",
+        commercial=False,
+        labels=("background", "hair", "eye", "mouth", "face", "skin", "clothes"),
+        parts=("hair", "eye", "mouth", "face", "skin", "clothes"),
+        summary="parts of anime faces: hair, eye, mouth, face, skin, clothes; NOT for commercial use",
+        reference="https://github.com/siyeong0/Anime-Face-Segmentation",
     ),
     _modnet(
         "modnet-p",
@@ -380,11 +438,51 @@ _CARDS: tuple[ModelCard, ...] = (
         summary="BRIA RMBG 2.0; NOT for commercial use without BRIA's licence",
         reference="https://huggingface.co/briaai/RMBG-2.0",
     ),
+    ModelCard(
+        name="rmbg-1.4",
+        family="saliency",
+        recipe=_ISNET,
+        compat=_ART_VENTURE,
+        weights=(
+            Weights(
+                file="RMBG-1.4.bin",
+                runtime="torch",
+                sources=(Url("https://huggingface.co/briaai/RMBG-1.4/resolve/main/pytorch_model.bin"),),
+                hashes=(_mirror("59569acdb281ac9fc9f78f9d33b6f9f17f68e25086b74f9025c35bb5f2848967"),),
+                network="isnet",
+            ),
+        ),
+        license="bria-rmbg-1.4 (non-commercial; BRIA sells another licence)",
+        license_url="https://huggingface.co/briaai/RMBG-1.4",
+        origin="art-venture",
+        commercial=False,
+        aliases=("bria-rmbg-1.4",),
+        summary="BRIA RMBG 1.4; NOT for commercial use without BRIA's licence",
+        reference="https://huggingface.co/briaai/RMBG-1.4",
+    ),
     _custom("u2net_custom", _U2NET, _U2NET_COMPAT, "u2net"),
     _custom("dis_custom", _ISNET, _ISNET_COMPAT, "isnet-general-use"),
     _custom("ben_custom", _ISNET, _ISNET_COMPAT, "BEN"),
 )
 
+
+def _with_imports(card: ModelCard) -> ModelCard:
+    """The row, and the files that `maskwright models import` makes for it."""
+    network = next((weights.network for weights in card.weights if weights.network), None)
+    if network is None:
+        return card
+    own = [Weights(file=f"{card.name}.safetensors", runtime="torch", network=network)]
+    if all(weights.sources for weights in card.weights if weights.runtime == "onnx"):
+        own.insert(0, Weights(file=f"{card.name}.imported.onnx", network=network))
+    # safetensors before the published checkpoint: once converted, that is not read again
+    order = ("onnx", "torch", "tflite")
+    weights = sorted(
+        [*card.weights, *own], key=lambda each: (order.index(each.runtime), each.file.endswith((".pth", ".ckpt")))
+    )
+    return replace(card, weights=tuple(weights))
+
+
+_CARDS = tuple(map(_with_imports, _PUBLISHED))
 _BY_NAME = {name: card for card in _CARDS for name in (card.name, *card.aliases)}
 
 

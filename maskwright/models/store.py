@@ -14,19 +14,18 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import CacheNotWritable, DownloadError, Error, HashMismatch, OptionError, WeightsMissing
 from .card import Url, Weights, WheelFile
+from .notes import Notes, locked
 
 __all__ = ["Arrival", "FetchPlan", "Store", "StoredWeights", "default_store"]
 
@@ -131,9 +130,9 @@ class Store:
         self._declined: set[str] = set()
         self._progress = progress
         self._passed_over: dict[Path, str] = {}
-        self._verified = _Notes(self.home / "verified.json")
-        self._accepted = _Notes(self.home / "accepted.json")
-        self._licenses = _Notes(self.home / "licenses.json")
+        self._verified = Notes(self.home / "verified.json")
+        self._accepted = Notes(self.home / "accepted.json")
+        self._licenses = Notes(self.home / "licenses.json")
 
     def folders(self) -> tuple[Path, ...]:
         """All folders that are looked through, in order; the store's own is the first."""
@@ -170,7 +169,7 @@ class Store:
         if plan.action == "missing" and not self._unaccepted(weights):
             raise self._missing(weights, plan.reason)
         try:
-            with _locked(self.home, weights.file):  # the other process may have brought it meanwhile
+            with locked(self.home, weights.file):  # the other process may have brought it meanwhile
                 return self._here(weights) or self._adopt(weights) or self._fetch(weights, plan)
         except OSError as error:
             raise self._cannot_write(weights, error) from error
@@ -190,13 +189,46 @@ class Store:
         self._check_accepted(weights, _arrival(weights, digests, path, str(path)))
         return StoredWeights(path, digests["sha256"], weights)
 
-    def digest(self, path: Path) -> str:
-        """SHA-256 of any file as lower-case hex, computed once and remembered.
+    def digest(self, path: Path, algorithm: str = "sha256") -> str:
+        """The hash of any file as lower-case hex, computed once and remembered.
 
         Raises:
             WeightsMissing: It cannot be read.
         """
-        return self._digests(path, ("sha256",))["sha256"]
+        return self._digests(path, (algorithm,))[algorithm]
+
+    def put(self, weights: Weights, write: Callable[[Path], None], origin: str) -> StoredWeights:
+        """Take a file in that somebody vouches for: from now on it is the file of its row.
+
+        Args:
+            weights: The row.
+            write: Writes the file where it is told to, and checks it. It gets its name only afterwards.
+            origin: Where its content comes from; it is remembered.
+
+        Raises:
+            HashMismatch: The publisher states another hash for this file.
+            CacheNotWritable: The store's folder cannot be written.
+        """
+        try:
+            self._models.mkdir(parents=True, exist_ok=True)
+            with locked(self.home, weights.file):
+                return self._put(self._models / _bare(weights.file), weights, write, origin)
+        except OSError as error:
+            raise self._cannot_write(weights, error) from error
+
+    def _put(self, path: Path, weights: Weights, write: Callable[[Path], None], origin: str) -> StoredWeights:
+        part = path.with_name(f"{path.stem}.import{path.suffix}")
+        try:
+            write(part)
+            digests = _hash_file(part, _algorithms(weights))
+            _check_official(f"{weights.file} from {origin}", weights, digests, "bring the published file")
+            entry = {"sha256": digests["sha256"], "size": part.stat().st_size, "origin": origin, "date": _today()}
+            self._accepted.put(weights.file, entry)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._remember(self._verified, *_stamped(path, digests))
+        return StoredWeights(path, digests["sha256"], weights)
 
     def is_license_accepted(self, name: str) -> bool:
         """Whether the licence of the model of this name was accepted."""
@@ -362,7 +394,7 @@ class Store:
         self._remember(self._verified, key, {**stamp, **digests})  # the time before it was read: a change shows
         return digests
 
-    def _remember(self, notes: _Notes, key: str, value: Mapping[str, object]) -> None:
+    def _remember(self, notes: Notes, key: str, value: Mapping[str, object]) -> None:
         try:
             notes.put(key, value)
         except OSError as error:
@@ -419,54 +451,6 @@ class Store:
 def default_store() -> Store:
     """The store of this process, made from the environment at first use."""
     return Store()
-
-
-class _Notes:
-    """A JSON object on disk, entry by entry. Whatever cannot be read is as if it had not been written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._unwritten: dict[str, Mapping[str, object]] = {}
-
-    def get(self, key: str) -> Mapping[str, object]:
-        entry = self._read().get(key)
-        return entry if isinstance(entry, dict) else self._unwritten.get(key, {})
-
-    def put(self, key: str, entry: Mapping[str, object]) -> None:
-        """Write one entry; where that fails, it holds in this process all the same."""
-        self._unwritten[key] = entry
-        with _locked(self.path.parent, self.path.name):
-            temporary = self.path.with_name(f"{self.path.name}.tmp")
-            text = json.dumps({**self._read(), key: entry}, indent=1, sort_keys=True)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.path)
-        self._unwritten.pop(key, None)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
-
-@contextmanager
-def _locked(home: Path, name: str) -> Iterator[None]:
-    """One process, and one thread, at a time."""
-    from filelock import FileLock, Timeout
-
-    folder = home / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock")
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        _logger.info("waiting for another process that works on %s", name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _algorithms(weights: Weights) -> tuple[str, ...]:

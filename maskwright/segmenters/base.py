@@ -44,15 +44,15 @@ class Segmenter(ABC):
         card: The catalog row.
         engine: The network.
         provenance: What to write into results.
-        compat: Use the original program's numbers instead of the training repository's.
+        compat: Use the original program's numbers instead of the training repository's; or those of the program named.
     """
 
-    def __init__(self, card: ModelCard, engine: Engine, provenance: Provenance, *, compat: bool = False) -> None:
-        recipe = card.compat if compat else card.recipe
+    def __init__(self, card: ModelCard, engine: Engine, provenance: Provenance, *, compat: bool | str = False) -> None:
+        recipe = card.choose_recipe(compat)
         self.card = card
         self.engine = engine
         self.provenance = provenance
-        self.compat = compat
+        self.compat = bool(compat)
         self.post: Postprocess = recipe.post
         self.pre: Preprocess = _fit_to_engine(recipe.pre, engine)
 

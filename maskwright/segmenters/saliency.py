@@ -37,6 +37,9 @@ def finish_map(segmenter: Segmenter, prediction: AnyArray, placement: Placement)
     post = segmenter.post
     if post.activation == "sigmoid":
         prediction = 0.5 * (1 + np.tanh(prediction / 2))  # the sigmoid, without overflow
+    if post.resized_first:
+        prediction = unplace(np.asarray(prediction, np.float32), placement, post.kernel)
+        placement = Placement(placement.image_hw, placement.image_hw, placement.image_hw)
     if post.min_max:
         prediction = _stretch(prediction)
     if post.quantized:

@@ -65,7 +65,7 @@ def write_graph(
 
 def write_card_graph(path: Path, card: ModelCard) -> Path:
     """A small graph with the signature of this row's network."""
-    free = card.recipe.pre.fit == "shorter-side"
+    free = card.recipe.pre.fit in ("shorter-side", "shorter-side-pad")
     return write_graph(
         path,
         size_hw=None if free else card.recipe.pre.size_hw,

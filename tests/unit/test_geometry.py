@@ -233,3 +233,64 @@ def test_paddings(padding, pixels):
 def test_what_is_no_padding_is_refused(padding):
     with pytest.raises(OptionError, match="padding must be pixels or a percentage, got"):
         parse_padding(padding, 250)
+
+
+# What OpenCV 5.0 gives for this picture: INTER_AREA where it shrinks, INTER_CUBIC where it grows.
+OPENCV = (np.arange(35).reshape(5, 7) ** 2 * 7 % 256).astype(np.uint8)
+OPENCV_AREA = [[55, 66, 117, 209], [75, 92, 178, 216], [118, 140, 64, 181]]
+OPENCV_CUBIC = [
+    [0, 0, 8, 34, 56, 97, 142, 205, 255],
+    [60, 147, 119, 66, 155, 75, 158, 227, 168],
+    [104, 122, 52, 46, 227, 190, 218, 238, 197],
+    [56, 26, 7, 82, 229, 175, 153, 202, 255],
+    [24, 78, 127, 152, 160, 17, 49, 174, 226],
+    [107, 231, 241, 131, 65, 0, 113, 209, 148],
+]
+
+
+@pytest.mark.parametrize("expected", [OPENCV_AREA, OPENCV_CUBIC])
+def test_area_cubic_is_opencv_s(expected):
+    size_hw = np.shape(expected)
+    assert resize(OPENCV, size_hw, "area-cubic").tolist() == expected
+    colors = np.dstack([OPENCV, 255 - OPENCV, OPENCV])
+    assert np.array_equal(resize(colors, size_hw, "area-cubic")[..., 0], expected)
+
+
+def test_halving_both_sides_rounds_halves_up_as_opencv_does():
+    assert resize(np.array([[0, 1, 2, 5], [2, 3, 1, 1]], np.uint8), (1, 2), "area-cubic").tolist() == [[2, 2]]
+    assert resize(np.array([[0, 1], [0, 1]], np.uint8), (1, 1), "area-cubic").tolist() == [[1]]
+    assert resize(np.array([[0], [1]] * 2, np.uint8), (2, 1), "area-cubic").tolist() == [[0], [0]]  # half to even
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "box_hw", "input_hw"),
+    [
+        ((300, 700), (512, 1195), (512, 1216)),
+        ((1024, 768), (683, 512), (704, 512)),
+        ((2000, 1333), (768, 512), (768, 512)),
+        ((512, 512), (512, 512), (512, 512)),
+        ((64, 4096), (64, 4096), (64, 4096)),  # the shorter side would become 512, and the longer 32768
+        ((100, 10000), (41, 4096), (64, 4096)),
+        ((1, 1), (512, 512), (512, 512)),
+    ],
+)
+def test_the_shorter_side_aims_at_512_and_is_padded_to_multiples_of_64(image_hw, box_hw, input_hw):
+    placement = fit_placement(image_hw, (512, 512), "shorter-side-pad")
+    assert (placement.box_hw, placement.input_hw, placement.offset_hw) == (box_hw, input_hw, (0, 0))
+    assert fit_placement(input_hw, (512, 512), "shorter-side-pad").box_hw == input_hw  # done twice is done once
+
+
+def test_padding_repeats_the_edge():
+    image = np.random.default_rng(0).integers(0, 256, (70, 130, 3), np.uint8)
+    placement = fit_placement((70, 130), (64, 64), "shorter-side-pad")
+    assert (placement.box_hw, placement.input_hw) == ((64, 119), (64, 128))
+    padded = place(image, placement, "area-cubic")
+    assert np.array_equal(padded[:, :119], resize(image, (64, 119), "area-cubic"))
+    assert (padded[:, 119:] == padded[:, 118:119]).all()
+    maps = np.arange(64 * 128, dtype=np.float32).reshape(64, 128)
+    assert unplace(maps, placement, "bilinear").shape == (70, 130)
+
+
+def test_as_is_leaves_the_picture_alone():
+    image = np.random.default_rng(0).integers(0, 256, (5, 9, 3), np.uint8)
+    assert place(image, fit_placement((5, 9), (64, 64), "as-is"), "bilinear").tolist() == image.tolist()
