@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..imageio import Cutout, load_image
 from ..pipeline import CutoutOptions, cut_with
-from ..segmenters import open_segmenter
 from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_image, make_empty_mask
-from .host import each, find_device, open_store
+from .host import each, open_node_segmenter
 from .inputs import COMPAT, DOWNLOAD, choice, socket
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class ImageSegmentation:
             empty = make_empty_mask(images)
             return make_empty_image(images, 4), empty, empty, empty, empty
         if segmenter is None:
-            segmenter = open_segmenter(model, device=find_device(), compat=compat, store=open_store(download=download))
+            segmenter = open_node_segmenter(model, compat=compat, download=download)
         cutouts = [
             cut_with(segmenter, load_image(picture), options) for picture in each(image_to_arrays(images), len(images))
         ]

@@ -6,6 +6,7 @@ ComfyUI's modules are looked up when a node runs, never at import: the nodes loa
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,8 +14,20 @@ from typing import Any, TypeVar
 
 from ..errors import Error
 from ..models.store import Store
+from ..segmenters import Segmenter, open_segmenter
+from .engine import open_managed
 
-__all__ = ["MODEL_FOLDERS", "each", "find_device", "find_files", "named", "open_store", "show"]
+__all__ = [
+    "MODEL_FOLDERS",
+    "each",
+    "find_device",
+    "list_files",
+    "model_folders",
+    "named",
+    "open_node_segmenter",
+    "open_store",
+    "show",
+]
 
 _Item = TypeVar("_Item")
 
@@ -51,7 +64,24 @@ def open_store(*, download: bool = False) -> Store:
     return Store(search=model_folders(), wheels=False, offline=None if download else True, online=online)
 
 
-def find_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
+def open_node_segmenter(
+    name: str, *, compat: bool | str = False, download: bool = False, device: str | None = None, stay: bool = True
+) -> Segmenter:
+    """A model for a node: on the device ComfyUI computes on, in the memory ComfyUI manages.
+
+    Args:
+        name: A name of the catalog.
+        compat: As for `open_segmenter`.
+        download: Whether weights may be fetched over https.
+        device: Another device than ComfyUI's own.
+        stay: Whether a network may stay on the graphics card after a picture, for ComfyUI to free when it needs room.
+    """
+    opener = functools.partial(open_managed, stay=stay)
+    device = find_device() if device is None else device
+    return open_segmenter(name, device=device, compat=compat, store=open_store(download=download), opener=opener)
+
+
+def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
     """Names of the files in ComfyUI's folders of one kind, to choose from.
 
     Args:

@@ -7,17 +7,27 @@ import sys
 from typing import Any
 
 from ..errors import OptionError
-from . import mask_nodes, picture_nodes
+from . import mask_nodes, model_nodes, picture_nodes
+from .anime_nodes import AnimeFaceSegmenter
 from .cutout_nodes import ImageSegmentation
 from .host import named
+from .isnet_nodes import ISNetLoader, ISNetSegment
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "choose_drop_ins"]
 
 # Ids that other packs made known, with the class and the name shown for it. Each has a twin under our own prefix.
 DROP_INS: dict[str, tuple[type, str]] = {
+    "AnimeFace_SemSegPreprocessor": (AnimeFaceSegmenter, "Anime Face Segmentor"),
     "ImageSegmentation": (ImageSegmentation, "Image Segmentation"),
+    "ISNetSegment": (ISNetSegment, "ISNet Segment"),
+    "ISNetLoader": (ISNetLoader, "ISNet Loader"),
 }
+# A second id of some of them, in another pack.
+ALSO = {"AnimeFace_SemSegPreprocessor": "Inference_Core_AnimeFace_SemSegPreprocessor"}
 OWN: dict[str, tuple[type, str]] = {
+    "MaskwrightLoadModel": (model_nodes.LoadModel, "Load Model"),
+    "MaskwrightSegment": (model_nodes.Segment, "Segment"),
+    "MaskwrightCutOut": (model_nodes.CutOut, "Cut Out"),
     "MaskwrightThresholdMask": (mask_nodes.ThresholdMask, "Threshold Mask"),
     "MaskwrightGrowMask": (mask_nodes.GrowMask, "Grow or Shrink Mask"),
     "MaskwrightFeatherMask": (mask_nodes.FeatherMask, "Feather Mask"),
@@ -50,7 +60,7 @@ def choose_drop_ins(rule: str, taken: set[str]) -> list[str]:
         raise OptionError("MASKWRIGHT_DROP_IN", expected=" or ".join(_RULES), got=repr(rule), hint="unset it")
     if rule == "never":
         return []
-    return [node_id for node_id in DROP_INS if rule == "always" or node_id not in taken]
+    return [node_id for node_id in (*DROP_INS, *ALSO.values()) if rule == "always" or node_id not in taken]
 
 
 def _taken() -> set[str]:
@@ -68,8 +78,9 @@ def _entry(node_id: str, node: type, **members: Any) -> type:
 def _register() -> tuple[dict[str, type], dict[str, str]]:
     nodes: dict[str, type] = {}
     names: dict[str, str] = {}
+    seeds = {also: seed for seed, also in ALSO.items()}
     for node_id in choose_drop_ins(os.environ.get("MASKWRIGHT_DROP_IN") or "auto", _taken()):
-        node, names[node_id] = DROP_INS[node_id]
+        node, names[node_id] = DROP_INS[seeds.get(node_id, node_id)]
         nodes[node_id] = _entry(node_id, node)
     for seed_id, (node, name) in DROP_INS.items():
         node_id = f"Maskwright{seed_id}"

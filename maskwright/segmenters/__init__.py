@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,7 @@ def open_segmenter(
     compat: bool | str = False,
     store: Store | None = None,
     threads: int | None = None,
+    opener: Callable[..., Engine] = open_engine,
 ) -> Segmenter:
     """A model by its catalog name, ready to use.
 
@@ -74,6 +75,7 @@ def open_segmenter(
             the same weights, the name of one: `"art-venture"`.
         store: Where to look for weights; None: the store of this machine.
         threads: Threads for one picture; None: from the environment, else the runtime's choice.
+        opener: What opens the engine, called as `open_engine` is: a host that manages memory brings its own.
 
     Raises:
         UnknownModel: No such row.
@@ -90,7 +92,7 @@ def open_segmenter(
     if engine is not None:
         return segmenter(card, engine, _provenance(card, engine, None, compat), compat=compat)
     opened = _open_own(Path(weights), store, device) if weights is not None else _open_published(card, store, device)
-    engine = open_engine(opened.path, opened.runtime, network=opened.network, device=device, threads=threads)
+    engine = opener(opened.path, opened.runtime, network=opened.network, device=device, threads=threads)
     return segmenter(card, engine, _provenance(card, engine, opened, compat), compat=compat)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maskwright.comfyui.nodes import DROP_INS, choose_drop_ins
+from maskwright.comfyui.nodes import ALSO, DROP_INS, choose_drop_ins
 from maskwright.errors import OptionError
 from tests.conftest import ROOT
 
@@ -56,7 +56,7 @@ def test_every_node_is_described(pack):
 
 
 def test_ids_of_other_packs_are_taken_by_the_rule():
-    every = list(DROP_INS)
+    every = [*DROP_INS, *ALSO.values()]
     assert choose_drop_ins("auto", set()) == every
     assert choose_drop_ins("auto", {every[0]}) == every[1:]
     assert choose_drop_ins("always", {every[0]}) == every
