@@ -31,6 +31,7 @@ NAMES = {
 }
 ANY_SIZE = ("isnet", "isnet_base", "u2net", "u2netp", "u2net_cloth")
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 each_network = pytest.mark.parametrize("name", PUBLISHED)
 
 
