@@ -11,7 +11,7 @@ from ..imageio import load_image
 from ..models.catalog import catalog
 from ..models.convert import load_network
 from ..pipeline import cut_with
-from ..refine.compose import hard_cutout_compat
+from ..refine import compose, masks
 from ..segmenters import Segmenter, open_segmenter
 from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_mask
 from .engine import open_module
@@ -78,16 +78,18 @@ class ISNetSegment:
             return images, make_empty_mask(images).new_zeros(images.shape[:3])
         segmenter = _open(isnet_model, device_mode, _PROGRAM if compat else False, download)
         options = CutoutOptions(threshold=None if soft else threshold)
-        cutouts, masks = [], []
+        cutouts, alphas = [], []
         for picture in each(image_to_arrays(images), len(images)):
             if compat:
-                rgba, mask = hard_cutout_compat(picture[..., :3], segmenter(picture).mask, threshold)
+                mask = segmenter(picture).mask
+                mask = mask if soft else masks.threshold(mask, threshold, strict=True)
+                rgba = compose.make_rgba(picture[..., :3], mask, keep_hidden=True)
             else:
                 cutout = cut_with(segmenter, load_image(picture), options)
                 rgba, mask = cutout.rgba, cutout.alpha
             cutouts.append(rgba)
-            masks.append(mask)
-        return arrays_to_image(cutouts), arrays_to_mask(masks)
+            alphas.append(mask)
+        return arrays_to_image(cutouts), arrays_to_mask(alphas)
 
 
 def _open(module: Any, device_mode: str, compat: bool | str, download: bool) -> Segmenter:

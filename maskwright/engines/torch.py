@@ -195,8 +195,7 @@ class TorchEngine:
                 tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(
                     self._place_name, torch.float16 if self._half else torch.float32, memory_format=self._layout
                 )
-                results = self._module(tensor)
-                results = results if isinstance(results, (tuple, list)) else (results,)
+                results = [*_tensors(self._module(tensor))]
                 if max(outputs) >= len(results):
                     raise EngineFailed(
                         f"{self._label}: output", expected=f"below {len(results)}", got=str(max(outputs))
@@ -225,6 +224,15 @@ def _import() -> Any:
     except ImportError as error:
         raise EngineUnavailable("PyTorch is not installed", hint='pip install "maskwright[torch]"') from error
     return torch
+
+
+def _tensors(results: Any) -> Iterator[Any]:
+    """The tensors of an output, however they are nested; the published IS-Net gives two lists."""
+    if isinstance(results, (tuple, list)):
+        for result in results:
+            yield from _tensors(result)
+    else:
+        yield results
 
 
 def _to_half(module: Any) -> Any:

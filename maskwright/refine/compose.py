@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "alpha_matting_cutout_compat",
     "decontaminate_cutout_compat",
-    "hard_cutout_compat",
     "make_rgba",
     "over_color",
     "over_color_compat",
@@ -240,24 +239,6 @@ def premultiplied_cutout(image: Image, mask: Image) -> Image:
     from PIL import Image as PilImage
 
     return PilImage.composite(image, PilImage.new("RGBA", image.size, 0), mask)
-
-
-def hard_cutout_compat(image: AnyArray, mask: FloatArray, threshold: float) -> tuple[AnyArray, FloatArray]:
-    """The cut-out of the ISNetSegment node, and its mask: hard, selected above the threshold, not at it.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) float32, each value one of k / 255.
-        threshold: 0 to 1.
-
-    Returns:
-        (H, W, 4) uint8 with the image's colours everywhere, and (H, W) float32 of 0 and 1.
-
-    Reference:
-        comfyui-art-venture, October 2023, `ISNetSegment`.
-    """
-    selected = np.rint(mask * np.float32(255)) / 255.0 > threshold  # in float64, as there
-    return np.dstack([image, selected * np.uint8(255)]), selected.astype(np.float32)
 
 
 def over_color_compat(cutout: Image, color: tuple[int, int, int, int]) -> Image:
