@@ -12,6 +12,7 @@ from .anime_nodes import AnimeFaceSegmenter
 from .cutout_nodes import ImageSegmentation
 from .host import named
 from .isnet_nodes import ISNetLoader, ISNetSegment
+from .person_nodes import PersonMask, PersonParts
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "choose_drop_ins"]
 
@@ -19,6 +20,7 @@ __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "choose_drop_ins
 DROP_INS: dict[str, tuple[type, str]] = {
     "AnimeFace_SemSegPreprocessor": (AnimeFaceSegmenter, "Anime Face Segmentor"),
     "ImageSegmentation": (ImageSegmentation, "Image Segmentation"),
+    "APersonMaskGenerator": (PersonMask, "A Person Mask Generator"),
     "ISNetSegment": (ISNetSegment, "ISNet Segment"),
     "ISNetLoader": (ISNetLoader, "ISNet Loader"),
 }
@@ -27,6 +29,7 @@ ALSO = {"AnimeFace_SemSegPreprocessor": "Inference_Core_AnimeFace_SemSegPreproce
 OWN: dict[str, tuple[type, str]] = {
     "MaskwrightLoadModel": (model_nodes.LoadModel, "Load Model"),
     "MaskwrightSegment": (model_nodes.Segment, "Segment"),
+    "MaskwrightPersonParts": (PersonParts, "Person Parts"),
     "MaskwrightCutOut": (model_nodes.CutOut, "Cut Out"),
     "MaskwrightThresholdMask": (mask_nodes.ThresholdMask, "Threshold Mask"),
     "MaskwrightGrowMask": (mask_nodes.GrowMask, "Grow or Shrink Mask"),
