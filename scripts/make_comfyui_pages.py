@@ -1,10 +1,11 @@
-"""Write what ComfyUI shows of the nodes: help pages, the English texts, the example workflows.
+"""Write what ComfyUI shows of the nodes: help pages, and the texts in all languages.
 
     python scripts/make_comfyui_pages.py            write them
     python scripts/make_comfyui_pages.py --check    write nothing; exit 1 where one is stale or a translation is missing
+    python scripts/make_comfyui_pages.py --missing LANGUAGE    print the texts that language lacks, as JSON
 
-`web/docs/` and `locales/en/` are made from the nodes' own declarations. The other languages in `locales/` are written
-by hand; their files must name the same nodes, inputs and outputs.
+`web/docs/` and `locales/` are made from the nodes' own declarations; the other languages by way of the phrase books
+`scripts/phrases/LANGUAGE.json`, which hold each English text once with its translation.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+PHRASES = ROOT / "scripts" / "phrases"
 LANGUAGES = ("zh", "ja", "ko", "fr", "es", "de", "ru")
 _RANGE = ("min", "max")
 
@@ -99,41 +101,79 @@ def node_texts(node: type, name: str) -> dict[str, Any]:
     }
 
 
+def translate(texts: Any, phrases: dict[str, str]) -> Any:
+    """The same texts in another language; the names of inputs and outputs stay, because workflows show them so."""
+    if isinstance(texts, dict):
+        return {key: value if key == "name" else translate(value, phrases) for key, value in texts.items()}
+    return phrases[texts]
+
+
+def list_texts(texts: Any) -> list[str]:
+    """Every text to be translated, once."""
+    found: dict[str, None] = {}
+    for key, value in texts.items():
+        if isinstance(value, dict):
+            found |= dict.fromkeys(list_texts(value))
+        elif key != "name":
+            found[value] = None
+    return list(found)
+
+
+def load_phrases(language: str) -> dict[str, str]:
+    """A language's phrase book."""
+    path = PHRASES / f"{language}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def english_texts() -> dict[str, Any]:
+    """The texts of all nodes."""
+    nodes, names = load_nodes()
+    return {node_id: node_texts(node, names[node_id]) for node_id, node in nodes.items()}
+
+
+def find_missing(language: str) -> list[str]:
+    """The texts that a phrase book lacks."""
+    phrases = load_phrases(language)
+    return [text for text in list_texts(english_texts()) if not phrases.get(text)]
+
+
 def make_pages() -> dict[Path, str]:
-    """Every file that is made from the nodes, with its text."""
+    """Every file that is made from the nodes, with its text; languages with gaps in their phrase books are left out."""
     nodes, names = load_nodes()
     pages = {
         ROOT / "web" / "docs" / f"{node_id}.md": help_page(node, names[node_id]) for node_id, node in nodes.items()
     }
-    texts = {node_id: node_texts(node, names[node_id]) for node_id, node in nodes.items()}
-    pages[ROOT / "locales" / "en" / "nodeDefs.json"] = json.dumps(texts, indent=2, ensure_ascii=False) + "\n"
+    english = english_texts()
+    versions = {"en": english}
+    versions |= {one: translate(english, load_phrases(one)) for one in LANGUAGES if not find_missing(one)}
+    for language, texts in versions.items():
+        written = json.dumps(texts, indent=2, ensure_ascii=False) + "\n"
+        pages[ROOT / "locales" / language / "nodeDefs.json"] = written
     return pages
 
 
 def find_gaps() -> list[str]:
-    """What the translations lack, or have too much."""
-    english = json.loads(make_pages()[ROOT / "locales" / "en" / "nodeDefs.json"])
+    """What the phrase books lack, or have too much."""
+    known = set(list_texts(english_texts()))
     gaps = []
     for language in LANGUAGES:
-        path = ROOT / "locales" / language / "nodeDefs.json"
-        have = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        differing = _paths(english) ^ _paths(have)
-        gaps += [f"{language}: {'.'.join(one)}" for one in sorted(differing)]
+        gaps += [f"{language} lacks: {text}" for text in find_missing(language)]
+        gaps += [
+            f"{language} translates what no node says: {text}" for text in load_phrases(language) if text not in known
+        ]
     return gaps
-
-
-def _paths(texts: Any, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """The way to each text."""
-    if not isinstance(texts, dict):
-        return {above}
-    return {path for key, value in texts.items() for path in _paths(value, (*above, key))}
 
 
 def main() -> int:
     """Write the pages, or say which are stale."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
+    parser.add_argument("--missing", metavar="LANGUAGE", choices=LANGUAGES)
+    arguments = parser.parse_args()
+    if arguments.missing:
+        print(json.dumps(dict.fromkeys(find_missing(arguments.missing), ""), indent=1, ensure_ascii=False))
+        return 0
+    check = arguments.check
     pages = make_pages()
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     stale += [path for path in (ROOT / "web" / "docs").glob("*.md") if path not in pages]
