@@ -1,10 +1,12 @@
 """Run this pack in a real ComfyUI: start it headless on the CPU, post workflows, look at what comes back.
 
-    python scripts/try_in_comfyui.py PATH [--python PYTHON] [WORKFLOW.json ...]
+    python scripts/try_in_comfyui.py PATH [--python PYTHON] [--thumbnails] [WORKFLOW.json ...]
 
 PATH is a ComfyUI checkout, PYTHON the interpreter that has what it needs. Nothing is written into the checkout: the
 pack, the inputs and everything ComfyUI writes lie in a temporary folder. Without a workflow, all of
-`example_workflows/` are run. It listens on the loopback address alone.
+`example_workflows/` are run. Models that are not in the folder given with --models or in this machine's store get
+random weights of the published shapes, so that every node runs; what such a network selects means nothing.
+It listens on the loopback address alone.
 """
 
 from __future__ import annotations
@@ -190,12 +192,40 @@ def _is_widget(declaration: list[Any]) -> bool:
     return isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
+def write_random_weights(models: Path) -> None:
+    """Networks of the published shapes with random weights, where ComfyUI looks for them."""
+    sys.path.insert(0, str(REPOSITORY))
+    import torch
+
+    from maskwright.networks import build_network
+
+    torch.manual_seed(0)
+    for kind, network, file in (
+        ("isnet", "isnet", "isnet-general-use.pth"),
+        ("anime_seg", "isnet", "isnetis.ckpt"),
+        ("anime_seg", "anime_unet", "UNet.pth"),
+    ):
+        (models / kind).mkdir(parents=True, exist_ok=True)
+        torch.save(build_network(network).state_dict(), models / kind / file)
+
+
+def _save_thumbnail(picture: Path, workflow: Path) -> None:
+    from PIL import Image
+
+    with Image.open(picture) as opened:
+        small = Image.new("RGB", opened.size, "white")
+        small.paste(opened, mask=opened.getchannel("A") if opened.mode == "RGBA" else None)
+    small.thumbnail((320, 320))
+    small.save(workflow.with_suffix(".jpg"), quality=85)
+
+
 def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path, metavar="PATH")
     parser.add_argument("workflows", type=Path, nargs="*", metavar="WORKFLOW.json")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--models", type=Path, help="a folder laid out like ComfyUI's models")
+    parser.add_argument("--thumbnails", action="store_true", help="keep each workflow's first picture beside it")
     arguments = parser.parse_args()
     workflows = arguments.workflows or sorted((REPOSITORY / "example_workflows").glob("*.json"))
     failed = 0
@@ -205,7 +235,10 @@ def _main() -> int:
             start = time.monotonic()
             try:
                 entry = comfy.run(workflow_to_prompt(json.loads(path.read_text(encoding="utf-8")), nodes))
-                said = ", ".join(file.name for file in comfy.open_outputs(entry)) or "no pictures"
+                pictures = comfy.open_outputs(entry)
+                said = ", ".join(file.name for file in pictures) or "no pictures"
+                if arguments.thumbnails and pictures:
+                    _save_thumbnail(pictures[0], path)
             except RuntimeError as error:
                 failed += 1
                 said = f"FAILED: {error}"
