@@ -227,26 +227,24 @@ def _read_checkpoint(path: Path) -> object:
     except OSError as error:
         raise _unreadable(path, error) from error
     except torch.serialization.pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)|`([\w.]+)`", str(error))
-        named = next(filter(None, found.groups()), "") if found else ""
-        raise ModelError(
-            f"{path} holds a program and not only tensors"
-            + (f" ({named})" if named else "")
-            + "; nothing of it was run",
-            hint="save the model's state_dict() instead",
-        ) from error
+        raise _refused(path, str(error).partition("WeightsUnpickler error:")[2].strip()) from error
     except (RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ModelError(
-            f"{path} is not a checkpoint that can be read ({_first_line(error)})", hint="fetch it again"
-        ) from error
+        raise _refused(path, str(error) or type(error).__name__) from error
+
+
+def _refused(path: Path, reason: str) -> ModelError:
+    program = re.search(r"GLOBAL (\S+) was not", reason)
+    if program:
+        return ModelError(
+            f"{path} holds a program and not only tensors ({program[1]}); nothing of it was run",
+            hint="save the model's state_dict() instead",
+        )
+    why = next(iter(reason.splitlines()), "no reason given")[:200]
+    return ModelError(f"{path} is not a checkpoint that can be read ({why})", hint="fetch it again")
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
     return ModelError(f"{path} cannot be read ({error.strerror or type(error).__name__})", hint="check the path")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _import_torch() -> Any:
