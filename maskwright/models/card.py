@@ -196,9 +196,13 @@ class ModelCard:
         """
         if isinstance(compat, bool):
             return self.compat if compat else self.recipe
-        known = dict([(self.origin, self.compat), *self.other_compat])
+        known = dict(self.programs())
         if compat not in known:
             raise OptionError(
                 f"compat of {self.name}", expected="one of " + ", ".join(known), got=repr(compat), hint="or True"
             )
         return known[compat]
+
+    def programs(self) -> tuple[tuple[str, Recipe], ...]:
+        """The rules of other programs, by the program's name; the first is that of `compat=True`."""
+        return ((self.origin, self.compat), *self.other_compat)

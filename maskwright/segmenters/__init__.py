@@ -111,8 +111,9 @@ def choose_weights(card: ModelCard, store: Store) -> Weights:
     if here is None:
         candidates = [*runnable, *card.weights]
         return next((weights for weights in candidates if weights.sources), candidates[0])
-    if here is not runnable[0]:
-        _logger.info("%s is not here: using %s instead", runnable[0].file, here.file)
+    published = next((weights for weights in runnable if weights.sources), here)
+    if runnable.index(published) < runnable.index(here):
+        _logger.info("%s is not here: using %s instead", published.file, here.file)
     return here
 
 

@@ -10,6 +10,7 @@ from maskwright.models import Store, Url, WheelFile, catalog, find_card
 from maskwright.pipeline import CutoutOptions, cut_with, load_image
 from maskwright.segmenters import open_segmenter
 from tests.support.graphs import write_card_graph
+from tests.support.networks import write_checkpoint
 
 REMBG = [
     *("u2net", "u2netp", "u2net_human_seg", "u2net_cloth_seg", "u2net_custom", "silueta", "isnet-general-use"),
@@ -79,6 +80,32 @@ class TestRun:
         segmenter = open_segmenter(card.name, weights=path, store=Store(tmp_path), device="cpu")
         first, second = (cut_with(segmenter, load_image(image), CutoutOptions()).rgba for _ in range(2))
         assert np.array_equal(first, second)
+
+
+LARGE = {"isnet", "u2net", "u2net_cloth"}  # some seconds each
+by_network = {
+    weights.network: pytest.param(
+        card, weights.network, id=weights.network, marks=[pytest.mark.slow] * (weights.network in LARGE)
+    )
+    for card in reversed(catalog())
+    for weights in card.weights
+    if weights.network
+}
+
+
+@pytest.mark.parametrize(("card", "network"), by_network.values())
+def test_random_weights_of_the_published_shape_run_by_pytorch(card, network, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    path = write_checkpoint(tmp_path / "random.pth", network)
+    image = np.random.default_rng(3).integers(0, 256, (40, 30, 3), np.uint8)
+    try:
+        segmenter = open_segmenter(card.name, weights=path, store=Store(tmp_path), device="cpu")
+        result = segmenter(image)
+    finally:
+        release_engines()
+    assert result.mask.shape == (40, 30)
+    assert result.provenance.engine.startswith("torch ")
+    assert set(result.masks) == set(card.parts)
 
 
 @pytest.mark.parametrize("name", [*REMBG, *NODE, "modnet-p", "modnet-w"])

@@ -15,6 +15,9 @@ PREFIXES = {"modnet": "module.", "isnet": "net."}
 def write_checkpoint(path: Path, network: str, *, prefix: str | None = None) -> Path:
     """A checkpoint of a network with random weights; equal calls write equal weights.
 
+    Norms get the statistics of what they meet: else values fade out layer by layer, into numbers so small that
+    processors are slow with them.
+
     Args:
         path: Where to write.
         network: A name `build_network` knows.
@@ -25,8 +28,14 @@ def write_checkpoint(path: Path, network: str, *, prefix: str | None = None) -> 
     from maskwright.networks import build_network
 
     torch.manual_seed(7)
+    built = build_network(network)
+    for part in built.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.train().momentum = 1.0
+    with torch.no_grad():
+        built(torch.rand(1, 3, 256, 256))
     start = PREFIXES.get(network, "") if prefix is None else prefix
-    state = {f"{start}{name}": value for name, value in build_network(network).state_dict().items()}
+    state = {f"{start}{name}": value for name, value in built.state_dict().items()}
     torch.save(state, path)
     return path
 

@@ -71,7 +71,7 @@ class TestFile:
             TorchEngine(path)
 
     def test_the_weights_of_another_network_are_refused(self, checkpoint):
-        with pytest.raises(EngineFailed, match=r"UNet\.pth.*must be those of isnet"):
+        with pytest.raises(EngineFailed, match=r"UNet\.pth.*must be .*of isnet"):
             TorchEngine(checkpoint, network="isnet")
 
     def test_a_network_that_stops_says_why(self, checkpoint):
