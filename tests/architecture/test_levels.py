@@ -106,7 +106,7 @@ HOMES = {
     "click": ["cli.py", "cli_import.py", "cli_anime.py", "cli_options.py", "cli_talk.py"],
     "comfy": ["comfyui/"],
     "diffusers": ["detail/diffusers.py"],
-    "filelock": ["models/notes.py", "models/fetch.py"],
+    "filelock": ["models/notes.py"],
     "flatbuffers": ["engines/litert.py"],
     "folder_paths": ["comfyui/"],
     "fsspec": ["batch.py"],
