@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import EngineUnavailable, ModelError
+from .known import build_bare, relatives
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = [
     "CHECKPOINTS",
-    "build_bare",
     "load_network",
     "load_state",
     "recognise",
-    "relatives",
     "write_safetensors",
 ]
 
@@ -131,34 +130,6 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path, notes: Mapping[st
 
     once = {name: value.contiguous() for name, value in state.items() if not name.startswith(_TWICE[1])}
     path.write_bytes(save(once, dict(notes)))
-
-
-def relatives(network: str | None) -> list[str]:
-    """The networks that a file may hold where this one is asked for; None: all.
-
-    IS-Net with its finest side alone gives the same first output, and is published under the same names.
-
-    Raises:
-        ModelError: There is no such network.
-    """
-    from ..networks import NETWORKS
-
-    found = [
-        name for name in NETWORKS if network is None or name.removesuffix("_base") == network.removesuffix("_base")
-    ]
-    if not found:
-        raise ModelError("network", expected=f"one of {', '.join(NETWORKS)}", got=repr(network))
-    return found
-
-
-def build_bare(name: str) -> nn.Module:
-    """A network in evaluation mode whose weights are not there yet: they take no memory and no time."""
-    import torch
-
-    from ..networks import build_network
-
-    with torch.inference_mode(False), torch.device("meta"):
-        return build_network(name)
 
 
 @lru_cache

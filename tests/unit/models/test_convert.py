@@ -13,9 +13,9 @@ from maskwright.models.convert import (  # noqa: E402
     load_network,
     load_state,
     recognise,
-    relatives,
     write_safetensors,
 )
+from maskwright.models.known import relatives  # noqa: E402
 from maskwright.networks import build_network  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
