@@ -67,6 +67,8 @@ class SegmentResult:
         masks: Part name to mask, each (H, W) float32 in [0, 1]. Empty for one-map models.
         labels: (H, W) integer class map, where the family has one.
         label_names: Name of each index in `labels`.
+        probabilities: Label to probability, each (H, W) float32 in [0, 1], made when it is read; keep what you read
+            twice. Empty for one-map models.
         provenance: Model, weights, hash, engine and device that gave this.
     """
 
@@ -75,6 +77,7 @@ class SegmentResult:
     masks: Mapping[str, FloatArray] = field(default_factory=dict)
     labels: AnyArray | None = None
     label_names: tuple[str, ...] = ()
+    probabilities: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def size_hw(self) -> tuple[int, int]:

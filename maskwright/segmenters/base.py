@@ -9,14 +9,14 @@ from types import TracebackType
 
 import numpy as np
 
-from ..engines.base import Engine
+from ..engines.base import Engine, Metadata
 from ..errors import EngineFailed, ShapeError
 from ..geometry import Placement, fit_placement, place
 from ..imageio import ImageSource, load_image
-from ..models.card import Fit, ModelCard, Postprocess, Preprocess
+from ..models.card import Activation, Fit, ModelCard, Postprocess, Preprocess, Recipe
 from ..types import AnyArray, FloatArray, Provenance, SegmentResult, to_8_bit
 
-__all__ = ["Prepared", "Segmenter"]
+__all__ = ["Prepared", "Segmenter", "activate"]
 
 _GRAY = 128
 _BATCH = 8  # pictures that go through a network with a free batch size at once
@@ -49,10 +49,13 @@ class Segmenter(ABC):
 
     def __init__(self, card: ModelCard, engine: Engine, provenance: Provenance, *, compat: bool | str = False) -> None:
         recipe = card.choose_recipe(compat)
+        if recipe.from_file:
+            recipe = _as_the_file_says(recipe, getattr(engine, "metadata", None) or Metadata())
         self.card = card
         self.engine = engine
         self.provenance = provenance
         self.compat = bool(compat)
+        self.recipe = recipe
         self.post: Postprocess = recipe.post
         self.pre: Preprocess = _fit_to_engine(recipe.pre, engine)
 
@@ -96,11 +99,18 @@ class Segmenter(ABC):
         height, width = image.shape[:2]
         placement = fit_placement((height, width), self.pre.size_hw, self.pre.fit)
         placed = place(image, placement, self.pre.kernel)  # (h, w, 3)
-        # In float64, because the originals compute so and compat answers for the last bit.
-        scaled = placed / (max(float(placed.max()), 1e-6) if self.pre.scale == "max" else 255)
-        normal = (scaled - np.array(self.pre.mean)) / np.array(self.pre.std)
-        tensor = np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)  # (3, h, w)
+        limit = max(float(placed.max()), 1e-6) if self.pre.scale == "max" else 255
+        if placed.dtype == np.uint8:  # 256 values need scaling, not all pixels
+            table = self._scaled(np.repeat(np.arange(256)[:, np.newaxis], 3, axis=1), limit)  # (256, 3)
+            tensor = np.stack([table[:, channel].take(placed[..., channel]) for channel in range(3)])  # (3, h, w)
+        else:
+            tensor = np.ascontiguousarray(self._scaled(placed, limit).transpose(2, 0, 1))  # (3, h, w)
         return Prepared(tensor, placement)
+
+    def _scaled(self, levels: AnyArray, limit: float) -> FloatArray:
+        """(…, 3) float32, computed in float64: the originals do so, and compat answers for the last bit."""
+        scaled: FloatArray = ((levels / limit - np.array(self.pre.mean)) / np.array(self.pre.std)).astype(np.float32)
+        return scaled
 
     @abstractmethod
     def finish(self, output: AnyArray, placement: Placement) -> SegmentResult:
@@ -150,6 +160,11 @@ class Segmenter(ABC):
             yield group
 
     def _run(self, group: Sequence[Prepared]) -> list[SegmentResult]:
+        outputs = self._compute(group)
+        return [self.finish(output, prepared.placement) for output, prepared in zip(outputs, group, strict=True)]
+
+    def _compute(self, group: Sequence[Prepared]) -> AnyArray:
+        """(N, C, h, w): the output the recipe names, for each picture of the group."""
         fixed = self.engine.input_shape[0]
         tensors = [prepared.tensor for prepared in group]
         if fixed:
@@ -171,7 +186,34 @@ class Segmenter(ABC):
                 got="NaN or infinity",
                 hint="try --device cpu, or fetch the weights again",
             )
-        return [self.finish(output[index], prepared.placement) for index, prepared in enumerate(group)]
+        return output[: len(group)]
+
+
+def activate(output: AnyArray, activation: Activation) -> AnyArray:
+    """Probabilities from what a network gives.
+
+    Args:
+        output: (C, h, w) float32.
+        activation: What is still to be applied; `softmax` is over the channels.
+    """
+    if activation == "sigmoid":
+        squashed: AnyArray = 0.5 * (1 + np.tanh(output / 2))  # without overflow
+        return squashed
+    if activation == "softmax":
+        raised = np.exp(output - output.max(axis=0))
+        return np.asarray(raised / raised.sum(axis=0))
+    return output
+
+
+def _as_the_file_says(recipe: Recipe, metadata: Metadata) -> Recipe:
+    """The recipe with what the weights file states of itself; its numbers count from 0 to 255."""
+    pre, post = recipe.pre, recipe.post
+    if metadata.mean is not None and metadata.std is not None:
+        mean, std = (tuple(value / 255 for value in values) for values in (metadata.mean, metadata.std))
+        pre = replace(pre, mean=mean, std=std)
+    if metadata.activation is not None:
+        post = replace(post, activation=metadata.activation)
+    return replace(recipe, pre=pre, post=post)
 
 
 def _fit_to_engine(pre: Preprocess, engine: Engine) -> Preprocess:

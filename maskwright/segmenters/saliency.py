@@ -8,7 +8,7 @@ from PIL import Image
 from ..geometry import Placement, unplace
 from ..models.card import Kernel
 from ..types import AnyArray, FloatArray, SegmentResult
-from .base import Segmenter
+from .base import Segmenter, activate
 
 __all__ = ["SaliencySegmenter", "finish_map"]
 
@@ -35,8 +35,7 @@ def finish_map(segmenter: Segmenter, prediction: AnyArray, placement: Placement)
         placement: Where the picture lay in the input.
     """
     post = segmenter.post
-    if post.activation == "sigmoid":
-        prediction = 0.5 * (1 + np.tanh(prediction / 2))  # the sigmoid, without overflow
+    prediction = activate(prediction, post.activation)
     if post.resized_first:
         prediction = unplace(np.asarray(prediction, np.float32), placement, post.kernel)
         placement = Placement(placement.image_hw, placement.image_hw, placement.image_hw)
