@@ -227,12 +227,14 @@ def _sample_corners(image: AnyArray, size_hw: tuple[int, int]) -> AnyArray:
         """(h, w * channels) int16, in units of 1/32 of a level."""
         rows = flat.take(at, axis=0)  # only the rows that are needed
         low = rows.take(left, axis=1).astype(np.int16)
-        return (rows.take(right, axis=1) - low) * nearness.astype(np.int16) + low * np.int16(32)
+        sampled: AnyArray = (rows.take(right, axis=1) - low) * nearness.astype(np.int16) + low * np.int16(32)
+        return sampled
 
     upper, lower, nearness_down = _corner_neighbors(image.shape[0], size_hw[0])
     top = take_row(upper).astype(np.int32)
     blended = (take_row(lower) - top) * nearness_down[:, np.newaxis].astype(np.int32) + top * 32
-    return ((blended + 512) >> 10).astype(np.uint8).reshape(*size_hw, *image.shape[2:])
+    levels: AnyArray = ((blended + 512) >> 10).astype(np.uint8).reshape(*size_hw, *image.shape[2:])
+    return levels
 
 
 def _corner_neighbors(count: int, length: int) -> tuple[AnyArray, AnyArray, AnyArray]:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import EngineUnavailable, OptionError, ShapeError
 from ..types import AnyArray, FloatArray
@@ -75,9 +75,9 @@ class Metadata:
         activation: What is still to be applied to the output: `none`, `sigmoid` or `softmax`.
     """
 
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    activation: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    activation: Literal["none", "sigmoid", "softmax"] | None = None
 
 
 @dataclass(frozen=True)

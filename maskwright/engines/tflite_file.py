@@ -3,7 +3,8 @@
 A TFLite file is a FlatBuffer; the publisher's notes are a second one inside it, and the segmenter's a third inside
 that. Three tables deep nothing but the wanted fields is read, and no address leaves the file.
 
-Reference: schema.fbs of LiteRT, metadata_schema.fbs of tflite-support, image_segmenter_metadata_schema.fbs of MediaPipe.
+Reference: schema.fbs of LiteRT, metadata_schema.fbs of tflite-support, and image_segmenter_metadata_schema.fbs of
+MediaPipe.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -22,8 +24,11 @@ __all__ = ["is_tflite", "read_metadata"]
 _IDENTIFIER = b"TFL3"
 _METADATA, _SEGMENTER = b"TFLITE_METADATA", b"SEGMENTER_METADATA"
 _NORMALIZATION = 1  # the place of NormalizationOptions in the union of process units
-_ACTIVATIONS = ("none", "sigmoid", "softmax")
+_ACTIVATIONS: tuple[Literal["none", "sigmoid", "softmax"], ...] = ("none", "sigmoid", "softmax")
 _MOST = 256  # entries of a list that are looked at; a file has a handful
+
+
+_Channels: TypeAlias = tuple[float, float, float]
 
 
 class _Table:
@@ -139,15 +144,14 @@ def _metadata_of(model: _Table, path: Path) -> Metadata:
     return Metadata(mean, std, _activation(graph, path))
 
 
-def _normalization(taken: _Table | None, path: Path) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+def _normalization(taken: _Table | None, path: Path) -> tuple[_Channels | None, _Channels | None]:
     """Mean and standard deviation of the input, in units of 0 to 255; None where nothing is said."""
     units = () if taken is None else taken.tables(4)
     options = next((unit.table(1) for unit in units if unit.number(0, "B") == _NORMALIZATION), None)
     if options is None:
         return None, None
     mean, std = (_three(options.floats(slot)) for slot in (0, 1))
-    usable = mean and std and np.isfinite([*mean, *std]).all() and min(std) > 0
-    if not usable:
+    if mean is None or std is None or not np.isfinite([*mean, *std]).all() or min(std) <= 0:
         raise EngineFailed(
             f"{path}: normalisation in the metadata",
             expected="1 or 3 numbers, the deviation above 0",
@@ -157,12 +161,14 @@ def _normalization(taken: _Table | None, path: Path) -> tuple[tuple[float, ...] 
     return mean, std
 
 
-def _three(values: tuple[float, ...]) -> tuple[float, ...]:
-    """One number for each of R, G, B; empty where there are neither 1 nor 3."""
-    return values * 3 if len(values) == 1 else values if len(values) == 3 else ()
+def _three(values: tuple[float, ...]) -> _Channels | None:
+    """One number for each of R, G, B; None where there are neither 1 nor 3."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    return (values[0], values[1], values[2]) if len(values) == 3 else None
 
 
-def _activation(graph: _Table, path: Path) -> str | None:
+def _activation(graph: _Table, path: Path) -> Literal["none", "sigmoid", "softmax"] | None:
     custom = next((entry for entry in graph.tables(9) if entry.raw(0) == _SEGMENTER), None)
     if custom is None:
         return None

@@ -392,7 +392,9 @@ _PUBLISHED: tuple[ModelCard, ...] = (
                 file="selfie_multiclass_256x256.tflite",
                 runtime="tflite",
                 sources=(
-                    Url(f"{_MEDIAPIPE_MODELS}selfie_multiclass_256x256/float32/latest/selfie_multiclass_256x256.tflite"),
+                    Url(
+                        f"{_MEDIAPIPE_MODELS}selfie_multiclass_256x256/float32/latest/selfie_multiclass_256x256.tflite"
+                    ),
                 ),
                 size=16_371_837,
                 hashes=(_mirror("c6748b1253a99067ef71f7e26ca71096cd449baefa8f101900ea23016507e0e0"),),

@@ -70,7 +70,7 @@ class Segmenter(ABC):
             InputError, MediaError: It is not a picture.
             EngineFailed: The network stopped.
         """
-        return self.segment(self._view(source))
+        return self.segment(self.view(source))
 
     def batch(self, sources: Iterable[ImageSource]) -> list[SegmentResult]:
         """The same for many pictures, several at once where the network allows it."""
@@ -101,8 +101,10 @@ class Segmenter(ABC):
         placed = place(image, placement, self.pre.kernel)  # (h, w, 3)
         limit = max(float(placed.max()), 1e-6) if self.pre.scale == "max" else 255
         if placed.dtype == np.uint8:  # 256 values need scaling, not all pixels
-            table = self._scaled(np.repeat(np.arange(256)[:, np.newaxis], 3, axis=1), limit)  # (256, 3)
-            tensor = np.stack([table[:, channel].take(placed[..., channel]) for channel in range(3)])  # (3, h, w)
+            tables = self._scaled(np.repeat(np.arange(256)[:, np.newaxis], 3, axis=1), limit).T.copy()  # (3, 256)
+            tensor = np.empty((3, *placed.shape[:2]), np.float32)
+            for channel, table in enumerate(tables):
+                table.take(placed[..., channel], out=tensor[channel], mode="clip")  # clip: without a second copy
         else:
             tensor = np.ascontiguousarray(self._scaled(placed, limit).transpose(2, 0, 1))  # (3, h, w)
         return Prepared(tensor, placement)
@@ -132,7 +134,7 @@ class Segmenter(ABC):
     ) -> None:
         self.close()
 
-    def _view(self, source: ImageSource) -> AnyArray:
+    def view(self, source: ImageSource) -> AnyArray:
         """The picture as the network sees it: (H, W, 3) uint8.
 
         What is hidden under a transparent pixel is arbitrary, so such pixels are made middle gray, in which neither
@@ -151,7 +153,7 @@ class Segmenter(ABC):
         limit = self.engine.input_shape[0] or _BATCH
         group: list[Prepared] = []
         for source in sources:
-            prepared = self.prepare(self._view(source))
+            prepared = self.prepare(self.view(source))
             if group and (len(group) == limit or prepared.tensor.shape != group[0].tensor.shape):
                 yield group
                 group = []
@@ -200,8 +202,10 @@ def activate(output: AnyArray, activation: Activation) -> AnyArray:
         squashed: AnyArray = 0.5 * (1 + np.tanh(output / 2))  # without overflow
         return squashed
     if activation == "softmax":
-        raised = np.exp(output - output.max(axis=0))
-        return np.asarray(raised / raised.sum(axis=0))
+        raised: AnyArray = output - output.max(axis=0)
+        np.exp(raised, out=raised)
+        raised /= raised.sum(axis=0)
+        return raised
     return output
 
 
@@ -209,11 +213,15 @@ def _as_the_file_says(recipe: Recipe, metadata: Metadata) -> Recipe:
     """The recipe with what the weights file states of itself; its numbers count from 0 to 255."""
     pre, post = recipe.pre, recipe.post
     if metadata.mean is not None and metadata.std is not None:
-        mean, std = (tuple(value / 255 for value in values) for values in (metadata.mean, metadata.std))
-        pre = replace(pre, mean=mean, std=std)
+        pre = replace(pre, mean=_from_levels(metadata.mean), std=_from_levels(metadata.std))
     if metadata.activation is not None:
         post = replace(post, activation=metadata.activation)
     return replace(recipe, pre=pre, post=post)
+
+
+def _from_levels(values: tuple[float, float, float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red / 255, green / 255, blue / 255
 
 
 def _fit_to_engine(pre: Preprocess, engine: Engine) -> Preprocess:

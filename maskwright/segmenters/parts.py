@@ -9,7 +9,7 @@ from ..errors import EngineFailed
 from ..geometry import Placement
 from ..types import AnyArray, SegmentResult
 from .base import Segmenter, activate
-from .probabilities import Probabilities
+from .probabilities import NetworkProbabilities
 
 __all__ = ["PartsSegmenter"]
 
@@ -19,7 +19,7 @@ _TOLERANCE = 1e-3  # by which the probabilities of a pixel may miss 1
 class PartsSegmenter(Segmenter):
     """A model that tells several classes apart."""
 
-    def find_probabilities(self, image: AnyArray) -> Probabilities:
+    def find_probabilities(self, image: AnyArray) -> NetworkProbabilities:
         """How probable each label is, and nothing else: for those who want few of the maps.
 
         Args:
@@ -55,7 +55,7 @@ class PartsSegmenter(Segmenter):
             provenance=self.provenance,
         )
 
-    def _read(self, output: AnyArray, placement: Placement) -> Probabilities:
+    def _read(self, output: AnyArray, placement: Placement) -> NetworkProbabilities:
         names = self.card.labels
         if len(output) != len(names):
             raise EngineFailed(
@@ -67,7 +67,7 @@ class PartsSegmenter(Segmenter):
         maps = activate(output, self.post.activation)
         if self.recipe.from_file and self.post.activation == "none" and _are_logits(maps):
             maps = activate(output, "softmax")
-        return Probabilities(names, maps, placement, self.post.kernel)
+        return NetworkProbabilities(names, maps, placement, self.post.kernel)
 
 
 def _are_logits(maps: AnyArray) -> bool:
