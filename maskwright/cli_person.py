@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_options import check_model, talk_options
+from .cli_files import check_format, read_bytes
+from .cli_options import check_model, person_options, talk_options
 from .cli_talk import agree, open_store, talking
-from .errors import MediaError, OptionError
+from .errors import OptionError
 
 if TYPE_CHECKING:
     from .models import Store
@@ -28,36 +28,7 @@ _FORMATS = ("png", "webp", "tiff")
 @click.command("person")
 @click.argument("source", metavar="INPUT")
 @click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
-@click.option(
-    "--parts",
-    metavar="PART,…",
-    help="face, hair, body, clothes, background, accessories, person; several with commas between. By default face; "
-    "person with a silhouette.",
-)
-@click.option(
-    "--confidence",
-    type=float,
-    default=0.4,
-    show_default=True,
-    help="0 to 1; select a pixel where a part is more probable than this.",
-)
-@click.option("--soft", is_flag=True, help="Write probabilities instead of a hard mask.")
-@click.option(
-    "--combine",
-    type=click.Choice(["max", "sum"]),
-    default="max",
-    show_default=True,
-    help="max selects what is any of the parts, sum what is probably one of them, even if it is not clear which.",
-)
-@click.option("--refine", is_flag=True, help="Look again at crops around the people that were found.")
-@click.option(
-    "--tiles",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Also look at squares of this side in pixels, so that small people in a large picture are found; 0: no.",
-)
-@click.option("--antialias", is_flag=True, help="Smooth the picture before it is shrunk for the network.")
+@person_options
 @click.option(
     "-m",
     "--model",
@@ -83,7 +54,7 @@ def person(source: str, target: Path, **values: Any) -> None:
     _check_targets(source, target, options, values)
     start = time.perf_counter()
     with talking(values["quiet"], values["debug"]):
-        loaded = load_image(sys.stdin.buffer.read() if source == "-" else source)
+        loaded = load_image(read_bytes() if source == "-" else source)
         with _open(values) as segmenter:
             result = segmenter(loaded, options)
         save_mask(result.mask, target)
@@ -105,9 +76,8 @@ def _make_options(values: dict[str, Any]) -> PersonOptions:
     if parts is None:
         whole = model is not None and (model == SILHOUETTE or find_card(check_model(model)).family != "parts")
         parts = "person" if whole else "face"
-    names = ("confidence", "soft", "combine", "refine", "tiles", "antialias")
-    chosen = tuple(part.strip().lower() for part in parts.split(","))
-    return PersonOptions(chosen, **{name: values[name] for name in names})
+    others = {field.name: values[field.name] for field in fields(PersonOptions) if field.name != "parts"}
+    return PersonOptions(tuple(part.strip().lower() for part in parts.split(",")), **others)
 
 
 def _part_path(target: Path, part: str) -> Path:
@@ -121,16 +91,12 @@ def _check_targets(source: str, target: Path, options: PersonOptions, values: di
     choose_format(None, target, _FORMATS)
     targets = [target, *([_part_path(target, part) for part in options.parts] if values["separate"] else [])]
     if values["cutout"] is not None:
-        choose_format(None, values["cutout"])
         targets.append(values["cutout"])
     named = [Path(source).absolute(), *(path.absolute() for path in targets)]
     if len(set(named)) < len(named):
         raise OptionError("INPUT, OUTPUT and --cutout", expected="different files", hint="name a new file")
     for path in targets:
-        if not path.parent.is_dir():
-            raise MediaError(
-                f"{path} cannot be written: there is no folder {path.parent}", hint=f"mkdir -p '{path.parent}'"
-            )
+        check_format(None, path, animated=False)
 
 
 def _open(values: dict[str, Any]) -> PersonSegmenter:

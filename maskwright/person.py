@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from .imageio import ImageSource
 from .models.card import ModelCard
 from .models.catalog import find_card
 from .models.store import Store, default_store
+from .options import check_options, describe_options, option
 from .refine.islands import find_islands
 from .segmenters import PartsSegmenter, SaliencySegmenter, Segmenter, open_segmenter
 from .segmenters.probabilities import PatchedProbabilities, Probabilities
@@ -43,34 +43,55 @@ _LEAST_TILE = 256  # pixels: the network sees no more
 _split_skin: _Split | None = None
 
 
+@describe_options
 @dataclass(frozen=True)
 class PersonOptions:
     """What to find of a person, and how. The names are the command line's long flags.
-
-    Attributes:
-        parts: Which parts: face, hair, body (skin that is not face), clothes, background, accessories, or person (all
-            but the background).
-        confidence: 0 to 1; a pixel is selected where a part is more probable than this. At 1 nothing is, at 0 all that
-            is not impossible.
-        soft: Give probabilities instead of a hard mask; confidence is then not used.
-        combine: How several parts become one mask: max selects what is any of them, sum what is probably one of them,
-            even if it is not clear which.
-        refine: Look again at crops around what was found, one for each person or group, for finer edges.
-        tiles: Pixels; also look at squares of this side, so that small people in a large picture are found. 0: no.
-        antialias: Smooth the picture before it is shrunk for the network, and place the result by pixel centres. The
-            original does neither: its mask of a large picture lies off by half a pixel of the network.
 
     Raises:
         OptionError: A value outside its range, no part, or one that does not exist.
     """
 
-    parts: tuple[str, ...] = ("face",)
-    confidence: float = 0.4
-    soft: bool = False
-    combine: Combine = "max"
-    refine: bool = False
-    tiles: int = 0
-    antialias: bool = False
+    parts: tuple[str, ...] = option(
+        ("face",),
+        "Which parts: face, hair, body (skin that is not face), clothes, background, accessories, or person (all but "
+        "the background).",
+        group="parts",
+    )
+    confidence: float = option(
+        0.4,
+        "Select a pixel where a part is more probable than this; at 1 nothing is, at 0 all that is not impossible.",
+        group="parts",
+        low=0,
+        high=1,
+    )
+    soft: bool = option(False, "Give probabilities instead of a hard mask; confidence is then not used.", group="parts")
+    combine: str = option(
+        "max",
+        "How several parts become one mask: max selects what is any of them, sum what is probably one of them, even "
+        "if it is not clear which.",
+        group="parts",
+        choices=get_args(Combine),
+    )
+    refine: bool = option(
+        False,
+        "Look again at crops around what was found, one for each person or group, for finer edges.",
+        group="looks",
+    )
+    tiles: int = option(
+        0,
+        "Also look at squares of this side, so that small people in a large picture are found: 0 for none, 1024 suits "
+        "most.",
+        group="looks",
+        unit="pixels",
+        low=0,
+    )
+    antialias: bool = option(
+        False,
+        "Smooth the picture before it is shrunk for the network, and place the result by pixel centres. MediaPipe does "
+        "neither, and its mask of a large picture lies off by half a pixel of the network.",
+        group="looks",
+    )
 
     def __post_init__(self) -> None:
         if not self.parts or not set(self.parts) <= set(PARTS):
@@ -80,12 +101,8 @@ class PersonOptions:
                 got=repr(self.parts),
                 hint='several are given as ("face", "hair")',
             )
-        number = isinstance(self.confidence, (int, float, np.number)) and math.isfinite(self.confidence)
-        if not (number and 0 <= self.confidence <= 1):
-            raise OptionError("confidence", expected="from 0 to 1", got=repr(self.confidence), hint="0.4 is usual")
-        if self.combine not in get_args(Combine):
-            raise OptionError("combine", expected="max or sum", got=repr(self.combine), hint="max is the usual")
-        if self.tiles != 0 and not (isinstance(self.tiles, (int, np.integer)) and self.tiles >= _LEAST_TILE):
+        check_options(self)
+        if 0 < self.tiles < _LEAST_TILE:
             raise OptionError(
                 "tiles", expected=f"0, or {_LEAST_TILE} or more", got=repr(self.tiles), hint="1024 suits most"
             )

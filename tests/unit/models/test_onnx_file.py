@@ -138,7 +138,9 @@ class TestBrokenFiles:
         tensor = numpy_helper.from_array(np.ones(3, np.float32), "far")
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        with pytest.raises(ModelError, match="values of .* are kept in another file must be an ONNX file that is whole"):
+        with pytest.raises(
+            ModelError, match="values of .* are kept in another file must be an ONNX file that is whole"
+        ):
             read_graph(save(tmp_path / "external.onnx", [tensor]))
 
     @pytest.mark.parametrize("shape", [(2,), (4,), (1 << 40, 1 << 40), (0,)])
