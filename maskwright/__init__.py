@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cutout",
     "CutoutOptions",
+    "PersonOptions",
     "SegmentResult",
     "Segmenter",
     "anime",
@@ -28,20 +29,26 @@ __all__ = [
     "imageio",
     "metrics",
     "models",
+    "open_person",
     "open_segmenter",
+    "person",
+    "person_mask",
     "refine",
     "segment",
 ]
 
-_MODULES = ("anime", "compat", "engines", "errors", "geometry", "imageio", "metrics", "models", "refine")
+_MODULES = ("anime", "compat", "engines", "errors", "geometry", "imageio", "metrics", "models", "person", "refine")
 _NAMES = {
     "Cutout": "imageio",
     "CutoutOptions": "pipeline",
+    "PersonOptions": "person",
     "SegmentResult": "types",
     "Segmenter": "segmenters",
     "anime_face": "anime",
     "cutout": "pipeline",
+    "open_person": "person",
     "open_segmenter": "segmenters",
+    "person_mask": "person",
     "segment": "pipeline",
 }
 
@@ -54,9 +61,13 @@ if TYPE_CHECKING:
     from . import imageio as imageio
     from . import metrics as metrics
     from . import models as models
+    from . import person as person
     from . import refine as refine
     from .anime import anime_face as anime_face
     from .imageio import Cutout as Cutout
+    from .person import PersonOptions as PersonOptions
+    from .person import open_person as open_person
+    from .person import person_mask as person_mask
     from .pipeline import CutoutOptions as CutoutOptions
     from .pipeline import cutout as cutout
     from .pipeline import segment as segment

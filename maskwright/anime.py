@@ -169,7 +169,6 @@ class AnimeSegmenter:
                 hint="take its torch weights, isnetis.ckpt, or leave compat out",
             )
         self.face = face
-        self.face.soft = True
         self.character = character
         self.compat = compat
 
@@ -195,11 +194,14 @@ class AnimeSegmenter:
         mask = self._find_character(image, loaded)
         seen = image if self.character is None else np.rint(_blend_with_white(image, mask)).astype(np.uint8)
         if size == "picture":
-            return replace(self.face.segment(seen), mask=mask)
+            return self._find_face(seen, mask)
         placement = fit_placement(loaded.size_hw, self.face.pre.size_hw, self.face.pre.fit)
-        found = self.face.segment(place(seen, placement, self.face.pre.kernel))
-        mask = resize_map(mask, placement.box_hw, "bilinear-antialias")
-        return _cropped(replace(found, mask=np.clip(mask, 0, 1)), placement.box_hw)
+        mask = np.clip(resize_map(mask, placement.box_hw, "bilinear-antialias"), 0, 1)
+        return _cropped(self._find_face(place(seen, placement, self.face.pre.kernel), mask), placement.box_hw)
+
+    def _find_face(self, image: AnyArray, mask: FloatArray) -> SegmentResult:
+        found = self.face.segment(image)
+        return replace(found, mask=mask, masks=dict(found.probabilities))
 
     def _find_character(self, image: AnyArray, loaded: LoadedImage) -> FloatArray:
         """(H, W) float32; what is transparent in the picture is not the character."""
@@ -219,7 +221,7 @@ class AnimeSegmenter:
             mask = self.character.segment(padded).mask
             padded = _blend_with_white(padded, mask).astype(np.uint8)
             mask = (mask * 255).astype(np.uint8) / np.float32(255)
-        return _cropped(replace(self.face.segment(padded), mask=mask), placement.box_hw)
+        return _cropped(self._find_face(padded, mask), placement.box_hw)
 
     def close(self) -> None:
         """Nothing to give back here: engines are shared, see `engines.release_engines`."""
@@ -258,4 +260,4 @@ def _cropped(result: SegmentResult, size_hw: tuple[int, int]) -> SegmentResult:
 
     masks = {name: crop(mask) for name, mask in result.masks.items()}
     labels = None if result.labels is None else crop(result.labels)
-    return replace(result, mask=crop(result.mask), masks=masks, labels=labels)
+    return replace(result, mask=crop(result.mask), masks=masks, labels=labels, probabilities=masks)

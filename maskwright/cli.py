@@ -21,6 +21,7 @@ from .cli_files import check_format, choose_target, default_source, put_bytes, r
 from .cli_import import import_command
 from .cli_mask import mask
 from .cli_options import check_model, cutout_options, make_options, model_options, read_extras, talk_options
+from .cli_person import person
 from .cli_talk import agree, job_bar, open_store, talking
 from .errors import Error, InputError, MediaError, OptionError, UnknownModel
 
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, anime, mask, models, bench and doctor"
+_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, models, bench and doctor"
 _GONE = {
-    **dict.fromkeys(("detail", "person", "serve", "video"), _LATER),
+    **dict.fromkeys(("detail", "serve", "video"), _LATER),
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
@@ -205,6 +206,7 @@ def _report(source: str, target: Path | None, result: Cutout, seconds: float, va
 
 
 app.add_command(anime)
+app.add_command(person)
 
 
 @app.command("batch")

@@ -22,6 +22,8 @@ __all__ = [
     "Placement",
     "cover",
     "crop",
+    "crop_to_box",
+    "find_neighbors",
     "fit_crop_region",
     "fit_placement",
     "make_bbox",
@@ -134,11 +136,21 @@ def unplace(maps: FloatArray, placement: Placement, kernel: Kernel) -> FloatArra
         placement: The one the input was made with.
         kernel: The resampling kernel.
     """
-    height, width = maps.shape  # a network may answer at another size than its input's
+    return resize_map(crop_to_box(maps, placement), placement.image_hw, kernel)
+
+
+def crop_to_box(maps: AnyArray, placement: Placement) -> AnyArray:
+    """The part of a network's maps in which the picture lies; no copy.
+
+    Args:
+        maps: (…, h, w) over the whole input.
+        placement: The one the input was made with.
+    """
+    height, width = maps.shape[-2:]  # a network may answer at another size than its input's
     scale = (height / placement.input_hw[0], width / placement.input_hw[1])
     top, left = (round(offset * factor) for offset, factor in zip(placement.offset_hw, scale, strict=True))
     rows, columns = (max(1, round(side * factor)) for side, factor in zip(placement.box_hw, scale, strict=True))
-    return resize_map(maps[top : top + rows, left : left + columns], placement.image_hw, kernel)
+    return maps[..., top : top + rows, left : left + columns]
 
 
 def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArray:
@@ -149,7 +161,8 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
         size_hw: Height and width wanted, in pixels.
         kernel: `bilinear` samples without low-pass (float32 out, half-pixel centres, as torch's `interpolate`);
             `bilinear-antialias`, `lanczos` and `area` are Pillow's (uint8 out); `area-cubic` is OpenCV's INTER_AREA
-            where the picture shrinks, else its INTER_CUBIC (uint8 out, to one level).
+            where the picture shrinks, else its INTER_CUBIC (uint8 out, to one level); `bilinear-corners` samples
+            from corner to corner without low-pass, as MediaPipe does (uint8 out).
 
     Raises:
         ShapeError: `image` is not uint8 (H, W, 3) or (H, W).
@@ -161,6 +174,8 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
     if image.shape[:2] == size_hw:
         return image
     enlarged = size_hw[0] > image.shape[0] or size_hw[1] > image.shape[1]
+    if kernel == "bilinear-corners":
+        return _sample_corners(image, size_hw)
     if kernel == "area-cubic":
         return _resize_as_opencv(image, size_hw, _cubic_rows if enlarged else _mean_rows)
     method = _PILLOW["bilinear-antialias" if kernel == "area" and enlarged else kernel]
@@ -197,13 +212,59 @@ def _sample_bilinear(values: AnyArray, size_hw: tuple[int, int]) -> FloatArray:
     return _blend_rows(np.ascontiguousarray(columns), size_hw[0])
 
 
-def _blend_rows(values: AnyArray, height: int) -> FloatArray:
-    """`height` rows between those of `values`, whatever the other axes are."""
-    count = values.shape[0]
-    positions = np.clip((np.arange(height) + 0.5) * (count / height) - 0.5, 0, count - 1)
+def _sample_corners(image: AnyArray, size_hw: tuple[int, int]) -> AnyArray:
+    """MediaPipe's way: pixel u of the result lies at u * W / w of the picture, in steps of 1/32, the edge going on.
+
+    Reference: OpenCV's warpPerspective in 8 bits, by which MediaPipe's ImageToTensorCalculator fills the input.
+    """
+    channels = image.shape[2] if image.ndim == 3 else 1
+    left, right, nearness = _corner_neighbors(image.shape[1], size_hw[1])
+    left, right = ((at[:, np.newaxis] * channels + np.arange(channels)).ravel() for at in (left, right))
+    nearness = np.repeat(nearness, channels)
+    flat = image.reshape(image.shape[0], -1)
+
+    def take_row(at: AnyArray) -> AnyArray:
+        """(h, w * channels) int16, in units of 1/32 of a level."""
+        rows = flat.take(at, axis=0)  # only the rows that are needed
+        low = rows.take(left, axis=1).astype(np.int16)
+        sampled: AnyArray = (rows.take(right, axis=1) - low) * nearness.astype(np.int16) + low * np.int16(32)
+        return sampled
+
+    upper, lower, nearness_down = _corner_neighbors(image.shape[0], size_hw[0])
+    top = take_row(upper).astype(np.int32)
+    blended = (take_row(lower) - top) * nearness_down[:, np.newaxis].astype(np.int32) + top * 32
+    levels: AnyArray = ((blended + 512) >> 10).astype(np.uint8).reshape(*size_hw, *image.shape[2:])
+    return levels
+
+
+def _corner_neighbors(count: int, length: int) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Between which two pixels each sample lies, and how near it is to the second, 0 to 31."""
+    steps = np.floor(np.arange(length) * (32 * count / length) + 0.5).astype(np.intp)
+    first = np.minimum(steps >> 5, count - 1)
+    return first, np.minimum(first + 1, count - 1), steps & 31
+
+
+def find_neighbors(count: int, length: int) -> tuple[AnyArray, AnyArray, FloatArray]:
+    """Between which two samples each of `length` half-pixel centres lies, and how near it is to the second.
+
+    >>> first, second, weight = find_neighbors(2, 4)
+    >>> first.tolist(), second.tolist(), weight.tolist()
+    ([0, 0, 0, 0], [1, 1, 1, 1], [0.0, 0.25, 0.75, 1.0])
+
+    Args:
+        count: How many samples there are.
+        length: How many are wanted.
+    """
+    positions = np.clip((np.arange(length) + 0.5) * (count / length) - 0.5, 0, count - 1)
     first = np.minimum(positions.astype(np.intp), max(count - 2, 0))
     second = np.minimum(first + 1, count - 1)
-    weight = (positions - first).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1))
+    return first, second, (positions - first).astype(np.float32)
+
+
+def _blend_rows(values: AnyArray, height: int) -> FloatArray:
+    """`height` rows between those of `values`, whatever the other axes are."""
+    first, second, weight = find_neighbors(values.shape[0], height)
+    weight = weight.reshape(-1, *(1,) * (values.ndim - 1))
     blended = np.empty((height, *values.shape[1:]), np.float32)
     for start in range(0, height, _ROWS):
         rows = slice(start, start + _ROWS)

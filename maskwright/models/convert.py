@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import EngineUnavailable, ModelError
+from .known import build_bare, relatives
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = [
     "CHECKPOINTS",
-    "build_bare",
     "load_network",
     "load_state",
     "recognise",
-    "relatives",
     "write_safetensors",
 ]
 
@@ -133,34 +132,6 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path, notes: Mapping[st
     path.write_bytes(save(once, dict(notes)))
 
 
-def relatives(network: str | None) -> list[str]:
-    """The networks that a file may hold where this one is asked for; None: all.
-
-    IS-Net with its finest side alone gives the same first output, and is published under the same names.
-
-    Raises:
-        ModelError: There is no such network.
-    """
-    from ..networks import NETWORKS
-
-    found = [
-        name for name in NETWORKS if network is None or name.removesuffix("_base") == network.removesuffix("_base")
-    ]
-    if not found:
-        raise ModelError("network", expected=f"one of {', '.join(NETWORKS)}", got=repr(network))
-    return found
-
-
-def build_bare(name: str) -> nn.Module:
-    """A network in evaluation mode whose weights are not there yet: they take no memory and no time."""
-    import torch
-
-    from ..networks import build_network
-
-    with torch.inference_mode(False), torch.device("meta"):
-        return build_network(name)
-
-
 @lru_cache
 def _known_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in build_bare(name).state_dict().items()}
@@ -227,26 +198,24 @@ def _read_checkpoint(path: Path) -> object:
     except OSError as error:
         raise _unreadable(path, error) from error
     except torch.serialization.pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)|`([\w.]+)`", str(error))
-        named = next(filter(None, found.groups()), "") if found else ""
-        raise ModelError(
-            f"{path} holds a program and not only tensors"
-            + (f" ({named})" if named else "")
-            + "; nothing of it was run",
-            hint="save the model's state_dict() instead",
-        ) from error
+        raise _refused(path, str(error).partition("WeightsUnpickler error:")[2].strip()) from error
     except (RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ModelError(
-            f"{path} is not a checkpoint that can be read ({_first_line(error)})", hint="fetch it again"
-        ) from error
+        raise _refused(path, str(error) or type(error).__name__) from error
+
+
+def _refused(path: Path, reason: str) -> ModelError:
+    program = re.search(r"GLOBAL (\S+) was not", reason)
+    if program:
+        return ModelError(
+            f"{path} holds a program and not only tensors ({program[1]}); nothing of it was run",
+            hint="save the model's state_dict() instead",
+        )
+    why = next(iter(reason.splitlines()), "no reason given")[:200]
+    return ModelError(f"{path} is not a checkpoint that can be read ({why})", hint="fetch it again")
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
     return ModelError(f"{path} cannot be read ({error.strerror or type(error).__name__})", hint="check the path")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _import_torch() -> Any:

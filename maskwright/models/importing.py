@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..errors import ModelError, OptionError
 from .card import ModelCard, Weights
@@ -14,9 +14,6 @@ from .catalog import catalog, find_card
 from .convert import load_network, load_state, write_safetensors
 from .export import export_onnx
 from .store import Store, StoredWeights
-
-if TYPE_CHECKING:
-    from torch import nn
 
 __all__ = ["Imported", "import_weights"]
 
@@ -73,7 +70,7 @@ def import_weights(path: Path, store: Store, *, name: str | None = None, onnx: b
         target = published[1] if published and published[0] is card else _own_file(card, ".onnx")
         stored = [store.put(target, lambda part: _copy(path, part), origin)]
     else:
-        stored = [store.put(_own_file(card, ".safetensors"), _writer(module, network, origin), origin)]
+        stored = [store.put(_own_file(card, ".safetensors"), _writer(module.state_dict(), network, origin), origin)]
         if onnx:
             size_hw = None if card.recipe.pre.fit == "shorter-side" else card.recipe.pre.size_hw
             stored.append(store.put(_own_file(card, ".onnx"), lambda part: export_onnx(module, part, size_hw), origin))
@@ -98,9 +95,7 @@ def _own_file(card: ModelCard, suffix: str) -> Weights:
     return next(weights for weights in card.weights if weights.file.endswith(suffix) and not weights.sources)
 
 
-def _writer(module: nn.Module, network: str, origin: str) -> Callable[[Path], None]:
-    state = module.state_dict()
-
+def _writer(state: Mapping[str, Any], network: str, origin: str) -> Callable[[Path], None]:
     def write(part: Path) -> None:
         write_safetensors(state, part, {"network": network, "made from": origin})
         written = load_state(part)

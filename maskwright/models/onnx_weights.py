@@ -19,7 +19,7 @@ from torch import nn
 
 from ..errors import ModelError
 from ..networks.trace import IMAGE, Layer, replace_modules, trace_layers
-from .convert import build_bare, relatives
+from .known import build_bare, relatives
 from .onnx_file import OnnxGraph, OnnxNode, read_graph
 
 if TYPE_CHECKING:

@@ -17,24 +17,30 @@ LEVELS = {
     "png": 2,
     "metadata": 2,
     "geometry": 2,
+    "tiles": 2,
     "contact_sheet": 2,
     "engines.base": 2,
     "engines.fake": 2,
+    "engines.tflite_file": 3,
     "models.__init__": 2,
     "models.catalog": 2,
     "models.store": 2,
     "models.fetch": 2,
+    "models.known": 2,
     "models.notes": 2,
     "models.onnx_file": 2,
     "models.onnx_weights": 2,
     "models.convert": 2,
     "refine": 3,
     "metrics": 3,
+    "decisions": 3,
     "engines.onnx": 3,
     "engines.litert": 3,
     "engines.torch": 3,
     "segmenters.base": 3,
     "cutout_options": 4,
+    "models.export": 4,
+    "models.importing": 4,
     "engines.__init__": 4,
     "segmenters": 4,
     "detail.segs": 4,
@@ -44,6 +50,7 @@ LEVELS = {
     "detail.detailer": 5,
     "detail.sampling": 5,
     "comfyui.convert": 5,
+    "person": 6,
     "pipeline": 6,
     "anime": 6,
     "detail.diffusers": 6,
@@ -90,7 +97,7 @@ NEVER = {
 }
 # The exceptions: a file that reads weights into networks knows no card either.
 ALLOWED = {("engines.torch", "models.convert")}
-NETWORKS_FOR = {"engines.torch", "models.convert", "models.onnx_weights"}
+NETWORKS_FOR = {"engines.torch", "models.convert", "models.known", "models.onnx_weights"}
 
 # Third-party library -> the files or folders that may import it. A library that is not here is refused.
 FREE = {"numpy", "PIL"}
@@ -100,7 +107,7 @@ HOMES = {
     "click": ["cli.py", "cli_"],
     "comfy": ["comfyui/"],
     "diffusers": ["detail/diffusers.py"],
-    "filelock": ["models/notes.py", "models/fetch.py"],
+    "filelock": ["models/notes.py"],
     "flatbuffers": ["engines/litert.py"],
     "folder_paths": ["comfyui/"],
     "fsspec": ["batch.py"],
@@ -117,6 +124,7 @@ HOMES = {
         "engines/torch.py",
         "models/convert.py",
         "models/export.py",
+        "models/known.py",
         "models/onnx_weights.py",
         "networks/",
         "detail/",

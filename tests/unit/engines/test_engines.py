@@ -111,7 +111,9 @@ def test_the_engines_kept_are_bounded(tmp_path):
 
 
 def test_a_file_of_another_runtime_is_refused(tmp_path):
-    with pytest.raises(EngineUnavailable, match=r"runtime of net\.abc must be one of onnx, torch, got 'abacus'"):
+    with pytest.raises(
+        EngineUnavailable, match=r"runtime of net\.abc must be one of onnx, torch, tflite, got 'abacus'"
+    ):
         open_engine(tmp_path / "net.abc", "abacus")
 
 

@@ -138,9 +138,7 @@ class TestBrokenFiles:
         tensor = numpy_helper.from_array(np.ones(3, np.float32), "far")
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        with pytest.raises(
-            ModelError, match="values of .* are kept in another file must be an ONNX file that is whole"
-        ):
+        with pytest.raises(ModelError, match=r"values of .* are kept in another file must be an ONNX file"):
             read_graph(save(tmp_path / "external.onnx", [tensor]))
 
     @pytest.mark.parametrize("shape", [(2,), (4,), (1 << 40, 1 << 40), (0,)])
@@ -148,12 +146,12 @@ class TestBrokenFiles:
         tensor = numpy_helper.from_array(np.ones(3, np.float32), "t")
         tensor.dims[:] = shape
         found = read_graph(save(tmp_path / "short.onnx", [tensor])).constants["t"]
-        with pytest.raises(ModelError, match="an ONNX tensor must be [0-9]+ values, got 3"):
+        with pytest.raises(ModelError, match=r"an ONNX tensor must be [0-9]+ values, got 3"):
             found.decode()
 
     def test_a_type_that_is_no_number(self, tmp_path):
         found = read_graph(save(tmp_path / "text.onnx", [helper.make_tensor("t", TensorProto.STRING, [1], [b"x"])]))
-        with pytest.raises(ModelError, match="type of an ONNX tensor must be one of .*, got 8"):
+        with pytest.raises(ModelError, match=r"type of an ONNX tensor must be one of .*, got 8"):
             found.constants["t"].decode()
 
     def test_values_of_half_a_number(self, tmp_path):

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from maskwright.networks import NETWORKS, build_network, fold_norms  # noqa: E402
 from maskwright.networks.trace import IMAGE, trace_layers  # noqa: E402
+from tests.support.exports import randomize  # noqa: E402
 from tests.unit.networks.formulas import run_formula  # noqa: E402
 
 # tensors in the state dict, parameters, outputs, classes; SHA-256 over its sorted names and shapes
@@ -33,18 +34,6 @@ ANY_SIZE = ("isnet", "isnet_base", "u2net", "u2netp", "u2net_cloth")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 each_network = pytest.mark.parametrize("name", PUBLISHED)
-
-
-def randomize(network, seed=0):
-    """Statistics of normalisations as after training: not zero and one."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.2, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.normal_(0, 0.2, generator=generator)
-    return network
 
 
 def test_these_are_all():
@@ -103,9 +92,7 @@ class TestTrace:
         assert sum(layer.norm is not None for layer in layers) == 112
         assert layers[0].sources == (IMAGE,)
         assert layers[-1].sources == (112, 113, 114, 115, 116, 117)  # the six sides, the finest first
-        assert [len(layer.sources) for layer in layers[112:118]] == [
-            2
-        ] * 6  # each sees a stage: its last layer, its first
+        assert [len(layer.sources) for layer in layers[112:118]] == [2] * 6  # a stage: its last layer and its first
 
     def test_heads_for_training_are_not_among_them(self):
         network = build_network("modnet")
@@ -123,5 +110,5 @@ class TestTrace:
 
 class TestUnknownName:
     def test_it_is_refused(self):
-        with pytest.raises(ValueError, match="network must be one of isnet, isnet_base, .*, got 'unet'"):
+        with pytest.raises(ValueError, match=r"network must be one of isnet, isnet_base, .*, got 'unet'"):
             build_network("unet")

@@ -306,16 +306,31 @@ def test_each_checkpoint_of_isnet_gets_its_own_input():
         assert open_segmenter(name, engine=FakeEngine()).prepare(image).tensor.max() == value
 
 
-def test_soft_parts_are_probabilities_of_every_label():
+def test_a_result_of_parts_has_the_probability_of_every_label():
     logits = np.random.default_rng(0).standard_normal((4, 24, 24)).astype(np.float32) * 3
-    segmenter = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4))
-    hard = segmenter(IMAGE)
-    segmenter.soft = True
-    soft = segmenter(IMAGE)
-    assert list(soft.masks) == ["background", "upper", "lower", "full"]
-    assert np.allclose(sum(soft.masks.values()), 1, atol=1e-5)
-    assert np.array_equal(soft.labels, hard.labels)
-    assert np.allclose(soft.mask, 1 - soft.masks["background"], atol=1e-5)
+    result = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4))(IMAGE)
+    assert list(result.probabilities) == ["background", "upper", "lower", "full"]
+    planes = list(result.probabilities.values())
+    assert np.allclose(sum(planes), 1, atol=1e-5)
+    assert np.array_equal(result.labels, np.argmax(planes, axis=0))
+
+
+def test_probabilities_are_made_when_they_are_read(monkeypatch):
+    from maskwright.segmenters import probabilities
+
+    made = []
+    resize_map = probabilities.resize_map
+    monkeypatch.setattr(probabilities, "resize_map", lambda *arguments: made.append(1) or resize_map(*arguments))
+    logits = np.zeros((4, 5, 6), np.float32)
+    logits[2] = 9
+    found = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4)).find_probabilities(IMAGE)
+    assert found.winners().max() == found.winners().min() == 2
+    assert found.above("lower", 0.5).all()
+    assert not made
+    assert found["lower"].shape == IMAGE.shape[:2]
+    assert len(made) == 1
+    with pytest.raises(KeyError):
+        found["nose"]
 
 
 def test_names_are_found_by_alias_and_in_any_writing():
