@@ -1,12 +1,12 @@
 """Run this pack in a real ComfyUI: start it headless on the CPU, post workflows, look at what comes back.
 
-    python scripts/try_in_comfyui.py PATH [--python PYTHON] [--thumbnails] [WORKFLOW.json ...]
+    python scripts/try_in_comfyui.py PATH [--python PYTHON] [--random] [--thumbnails] [WORKFLOW.json ...]
 
 PATH is a ComfyUI checkout, PYTHON the interpreter that has what it needs. Nothing is written into the checkout: the
 pack, the inputs and everything ComfyUI writes lie in a temporary folder. Without a workflow, all of
-`example_workflows/` are run. Models that are not in the folder given with --models or in this machine's store get
-random weights of the published shapes, so that every node runs; what such a network selects means nothing.
-It listens on the loopback address alone.
+`example_workflows/` are run. With --random, IS-Net and the anime networks get random weights of the published shapes,
+so that every node runs without them; what such a network selects means nothing. It listens on the loopback address
+alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -109,13 +110,16 @@ def _lay_out(folder: Path, models: Path | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(checkout: Path, python: str = sys.executable, models: Path | None = None) -> Iterator[Comfy]:
+def running(
+    checkout: Path, python: str = sys.executable, models: Path | None = None, *, random: bool = False
+) -> Iterator[Comfy]:
     """A ComfyUI with this pack, stopped at the end.
 
     Args:
         checkout: Where ComfyUI's `main.py` lies.
         python: An interpreter that has what it needs.
         models: A folder laid out like ComfyUI's `models`, to be found by it.
+        random: Whether IS-Net and the anime networks get random weights.
 
     Raises:
         RuntimeError: It did not start.
@@ -125,10 +129,16 @@ def running(checkout: Path, python: str = sys.executable, models: Path | None = 
         port = _free_port()
         where = ["--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch", "--cpu"]
         log = folder / "log.txt"
+        arguments = _lay_out(folder, models)
+        environment = {**os.environ, "PYTHONPATH": ""}
+        if random:
+            environment["MASKWRIGHT_HOME"] = str(folder / "store")
+            write_random_weights(folder / "models", folder / "store")
         with log.open("w") as lines:
             process = subprocess.Popen(
-                [python, "main.py", *where, *_lay_out(folder, models)],
+                [python, "main.py", *where, *arguments],
                 cwd=checkout,
+                env=environment,
                 stdout=lines,
                 stderr=subprocess.STDOUT,
             )
@@ -192,13 +202,18 @@ def _is_widget(declaration: list[Any]) -> bool:
     return isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
-def write_random_weights(models: Path) -> None:
-    """Networks of the published shapes with random weights, where ComfyUI looks for them."""
+def write_random_weights(models: Path, home: Path) -> None:
+    """Networks of the published shapes with random weights, where ComfyUI looks for them, for the store at `home`."""
     sys.path.insert(0, str(REPOSITORY))
     import torch
 
+    from maskwright.models.store import Store
     from maskwright.networks import build_network
 
+    own = Store().home / "models" / "u2netp.onnx"
+    if own.is_file():
+        (home / "models").mkdir(parents=True)
+        shutil.copy(own, home / "models")
     torch.manual_seed(0)
     for kind, network, file in (
         ("isnet", "isnet", "isnet-general-use.pth"),
@@ -206,7 +221,23 @@ def write_random_weights(models: Path) -> None:
         ("anime_seg", "anime_unet", "UNet.pth"),
     ):
         (models / kind).mkdir(parents=True, exist_ok=True)
-        torch.save(build_network(network).state_dict(), models / kind / file)
+        path = models / kind / file
+        torch.save(build_network(network).state_dict(), path)
+        _accept(path, home)
+
+
+def _accept(path: Path, home: Path) -> None:
+    """Tell a store that this file may stand in for the published one."""
+    import hashlib
+
+    from maskwright.models.catalog import catalog
+    from maskwright.models.store import Store
+
+    store = Store(home, accept=[hashlib.sha256(path.read_bytes()).hexdigest()], offline=True)
+    for card in catalog():
+        for weights in card.weights:
+            if weights.file == path.name:
+                store.check(path, weights)
 
 
 def _save_thumbnail(picture: Path, workflow: Path) -> None:
@@ -225,11 +256,12 @@ def _main() -> int:
     parser.add_argument("workflows", type=Path, nargs="*", metavar="WORKFLOW.json")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--models", type=Path, help="a folder laid out like ComfyUI's models")
+    parser.add_argument("--random", action="store_true", help="random weights where the real ones cannot be had")
     parser.add_argument("--thumbnails", action="store_true", help="keep each workflow's first picture beside it")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     workflows = arguments.workflows or sorted((REPOSITORY / "example_workflows").glob("*.json"))
     failed = 0
-    with running(arguments.path, arguments.python, arguments.models) as comfy:
+    with running(arguments.path, arguments.python, arguments.models, random=arguments.random) as comfy:
         nodes = comfy.read("/object_info")
         for path in workflows:
             start = time.monotonic()

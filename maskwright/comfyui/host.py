@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import Error
-from ..models.store import Store
+from ..models.catalog import find_card
+from ..models.store import Arrival, Store
 from ..segmenters import Segmenter, open_segmenter
 from .engine import open_managed
 
@@ -29,6 +31,7 @@ __all__ = [
     "show",
 ]
 
+_logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
 # Folder kinds of ComfyUI (`extra_model_paths.yaml` adds to them) in which weights of ours may lie: its own, and those
@@ -54,14 +57,35 @@ def model_folders() -> tuple[Path, ...]:
     return tuple(dict.fromkeys([*folders, *(models / kind for kind in MODEL_FOLDERS)]))
 
 
-def open_store(*, download: bool = False) -> Store:
+def open_store(name: str = "", *, download: bool = False) -> Store:
     """The weights a node may use: this machine's, ComfyUI's folders among them. No process is ever started.
 
+    Nobody can be asked in a node. A file that no publisher vouches for is taken when it lies on this machine or the
+    user turned `download` on; its hash is remembered, and every later load is held to it. A model that is not for
+    commercial use runs when its file lies here; the log says so.
+
     Args:
+        name: The model to be opened, a name of the catalog.
         download: Whether files may be fetched over https; the user says so at the node.
     """
     online = "turn on download at the node"
-    return Store(search=model_folders(), wheels=False, offline=None if download else True, online=online)
+    settings: dict[str, Any] = {"search": model_folders(), "wheels": False, "online": online, "confirm": _vouch}
+    store = Store(offline=None if download else True, **settings)
+    card = find_card(name) if name else None
+    if card is None or card.commercial is not False or store.is_license_accepted(card.name):
+        return store
+    if not any(store.find(weights) for weights in card.weights):
+        return store
+    _logger.warning("%s: %s, see %s", card.name, card.license, card.license_url)
+    return Store(offline=None if download else True, licenses=(card.name,), **settings)
+
+
+def _vouch(arrival: Arrival) -> bool:
+    """Whether a file is taken: only where no hash at all is known of it."""
+    if arrival.expected is not None:
+        return False
+    _logger.warning("%s: no hash is published; taken from now on as sha256 %s", arrival.origin, arrival.sha256)
+    return True
 
 
 def open_node_segmenter(
@@ -78,7 +102,7 @@ def open_node_segmenter(
     """
     opener = functools.partial(open_managed, stay=stay)
     device = find_device() if device is None else device
-    return open_segmenter(name, device=device, compat=compat, store=open_store(download=download), opener=opener)
+    return open_segmenter(name, device=device, compat=compat, store=open_store(name, download=download), opener=opener)
 
 
 def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:

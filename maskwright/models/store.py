@@ -94,6 +94,7 @@ class Store:
         wheels: Whether pip may be started for sources that are wheels.
         confirm: Asked whether a file that no publisher's hash covers may be used from now on.
         accept: SHA-256 hashes, lower-case hex, of such files that are accepted beforehand.
+        licenses: Names of models whose licences count as accepted here, without that being remembered.
         progress: Called with the file's name, the bytes that are here, and those there will be, or None.
 
     Attributes:
@@ -114,6 +115,7 @@ class Store:
         wheels: bool = True,
         confirm: Callable[[Arrival], bool] | None = None,
         accept: Collection[str] = (),
+        licenses: Collection[str] = (),
         progress: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
         self.home = _own_home(home)
@@ -133,6 +135,7 @@ class Store:
         self._verified = Notes(self.home / "verified.json")
         self._accepted = Notes(self.home / "accepted.json")
         self._licenses = Notes(self.home / "licenses.json")
+        self._licensed = frozenset(licenses)
 
     def folders(self) -> tuple[Path, ...]:
         """All folders that are looked through, in order; the store's own is the first."""
@@ -232,7 +235,7 @@ class Store:
 
     def is_license_accepted(self, name: str) -> bool:
         """Whether the licence of the model of this name was accepted."""
-        return bool(self._licenses.get(name))
+        return name in self._licensed or bool(self._licenses.get(name))
 
     def accept_license(self, name: str) -> None:
         """Remember that the licence of the model of this name was accepted.
