@@ -14,7 +14,8 @@ from .models import Store, catalog
 
 __all__ = ["examine"]
 
-_EXTRAS = {"cpu or gpu": "onnxruntime", "torch": "torch", "heif": "pillow_heif"}
+_EXTRAS = {"cpu or gpu": "onnxruntime", "torch": "torch", "person": "ai_edge_litert", "heif": "pillow_heif"}
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch", "ai-edge-litert")
 _SETTINGS = (
     "MASKWRIGHT_HOME",
     "MASKWRIGHT_MIRROR",
@@ -56,7 +57,7 @@ def _without_password(value: str) -> str:
 
 
 def _engines() -> dict[str, str]:
-    installed = [name for name in ("onnxruntime", "onnxruntime-gpu", "torch") if _version(name) != "missing"]
+    installed = [name for name in _RUNTIMES if _version(name) != "missing"]
     report = {name: _version(name) for name in installed}
     if {"onnxruntime", "onnxruntime-gpu"} <= {*installed}:
         report["warning"] = "both builds of ONNX Runtime are installed and hide each other: uninstall one"

@@ -294,3 +294,35 @@ def test_padding_repeats_the_edge():
 def test_as_is_leaves_the_picture_alone():
     image = np.random.default_rng(0).integers(0, 256, (5, 9, 3), np.uint8)
     assert place(image, fit_placement((5, 9), (64, 64), "as-is"), "bilinear").tolist() == image.tolist()
+
+
+def corners_by_hand(image, size_hw):
+    """The definition: pixel u lies at u * W / w, in steps of 1/32, the edge going on; rounded to 8 bits."""
+    height, width = image.shape[:2]
+    result = np.empty((*size_hw, 3), np.uint8)
+    for y in range(size_hw[0]):
+        for x in range(size_hw[1]):
+            v, u = (np.floor(32 * at + 0.5) / 32 for at in (y * height / size_hw[0], x * width / size_hw[1]))
+            y0, x0 = min(int(v), height - 1), min(int(u), width - 1)
+            y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+            top = image[y0, x0] * (1 - u % 1) + image[y0, x1] * (u % 1)
+            low = image[y1, x0] * (1 - u % 1) + image[y1, x1] * (u % 1)
+            result[y, x] = np.floor(top * (1 - v % 1) + low * (v % 1) + 0.5)
+    return result
+
+
+@settings(max_examples=40, deadline=None)
+@given(sides, sides, sides, sides)
+def test_from_corner_to_corner(height, width, to_height, to_width):
+    image = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
+    size_hw = (to_height, to_width)
+    sampled = resize(image, size_hw, "bilinear-corners")
+    assert sampled.dtype == np.uint8
+    assert np.array_equal(sampled, corners_by_hand(image, size_hw))
+    assert np.array_equal(resize(image[..., 0], size_hw, "bilinear-corners"), sampled[..., 0])
+
+
+def test_corner_to_corner_begins_at_the_first_pixel():
+    ramp = np.repeat(np.arange(0, 240, dtype=np.uint8)[np.newaxis], 4, axis=0)
+    assert resize(ramp, (4, 60), "bilinear-corners")[0].tolist() == list(range(0, 240, 4))
+    assert resize(ramp, (4, 60), "bilinear")[0, :2].tolist() == [1.5, 5.5]
