@@ -133,7 +133,7 @@ def running(
         environment = {**os.environ, "PYTHONPATH": ""}
         if random:
             environment["MASKWRIGHT_HOME"] = str(folder / "store")
-            write_random_weights(folder / "models", folder / "store")
+            write_random_weights(folder / "store")
         with log.open("w") as lines:
             process = subprocess.Popen(
                 [python, "main.py", *where, *arguments],
@@ -202,42 +202,26 @@ def _is_widget(declaration: list[Any]) -> bool:
     return isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
-def write_random_weights(models: Path, home: Path) -> None:
-    """Networks of the published shapes with random weights, where ComfyUI looks for them, for the store at `home`."""
+def write_random_weights(home: Path) -> None:
+    """Networks of the published shapes with random weights, imported into the store at `home`."""
     sys.path.insert(0, str(REPOSITORY))
     import torch
 
+    from maskwright.models.importing import import_weights
     from maskwright.models.store import Store
     from maskwright.networks import build_network
 
     own = Store().home / "models" / "u2netp.onnx"
+    (home / "models").mkdir(parents=True)
     if own.is_file():
-        (home / "models").mkdir(parents=True)
         shutil.copy(own, home / "models")
+    store = Store(home, offline=True)
     torch.manual_seed(0)
-    for kind, network, file in (
-        ("isnet", "isnet", "isnet-general-use.pth"),
-        ("anime_seg", "isnet", "isnetis.ckpt"),
-        ("anime_seg", "anime_unet", "UNet.pth"),
-    ):
-        (models / kind).mkdir(parents=True, exist_ok=True)
-        path = models / kind / file
+    for model, network in (("isnet-general-use", "isnet"), ("isnet-anime", "isnet"), ("anime-face", "anime_unet")):
+        path = home / f"{model}.pth"
         torch.save(build_network(network).state_dict(), path)
-        _accept(path, home)
-
-
-def _accept(path: Path, home: Path) -> None:
-    """Tell a store that this file may stand in for the published one."""
-    import hashlib
-
-    from maskwright.models.catalog import catalog
-    from maskwright.models.store import Store
-
-    store = Store(home, accept=[hashlib.sha256(path.read_bytes()).hexdigest()], offline=True)
-    for card in catalog():
-        for weights in card.weights:
-            if weights.file == path.name:
-                store.check(path, weights)
+        import_weights(path, store, name=model)
+        path.unlink()
 
 
 def _save_thumbnail(picture: Path, workflow: Path) -> None:
