@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from maskwright.comfyui.nodes import ALSO, DROP_INS, choose_drop_ins
 from maskwright.errors import OptionError
 from tests.conftest import ROOT
+from tests.support.schemas import FROZEN, describe, read_schemas
 
-SEEDS = json.loads((Path(__file__).parents[2] / "golden" / "comfyui" / "seed_schemas.json").read_text(encoding="utf-8"))
+SCHEMAS = json.loads(FROZEN.read_text(encoding="utf-8"))
+SEEDS = json.loads(FROZEN.with_name("seed_schemas.json").read_text(encoding="utf-8"))
 _HINTS = {"tooltip"}
 
 
@@ -21,6 +22,11 @@ def _inputs(node, section):
         [name, declared[0], {k: v for k, v in (declared[1] if len(declared) > 1 else {}).items() if k not in _HINTS}]
         for name, declared in node.INPUT_TYPES().get(section, {}).items()
     ]
+
+
+def test_the_schemas_are_frozen(pack):
+    """Workflows depend on them: inputs are added at the end, never moved. `python -m tests.support.schemas` freezes."""
+    assert json.loads(json.dumps(read_schemas(describe(pack.NODE_CLASS_MAPPINGS)))) == SCHEMAS
 
 
 @pytest.mark.parametrize("node_id", SEEDS)
