@@ -1,4 +1,4 @@
-"""The pack in a real ComfyUI: COMFYUI_PATH names the checkout, COMFYUI_PYTHON the interpreter that has what it needs."""
+"""The pack in a real ComfyUI: COMFYUI_PATH names the checkout, COMFYUI_PYTHON the interpreter for it."""
 
 from __future__ import annotations
 
