@@ -132,7 +132,7 @@ def _doubled(features: Tensor) -> Tensor:
 
 
 def _separable(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(channels, channels, 5, groups=channels), _convolution(channels, width, 1))
+    return nn.Sequential(_convolution(channels, channels, 3, groups=channels), _convolution(channels, width, 1))
 
 
 def _convolution(channels: int, width: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="folder of the checkpoint")
     parser.add_argument("--encoder", type=Path, help="ImageNet weights of EfficientNet-Lite0, a .pth file")
     parser.add_argument("--start", type=Path, help="a checkpoint whose averaged weights to start from")
-    parser.add_argument("--stages", default="12:160,12:224,4:288", help="EPOCHS:SIDE of each stage, in order")
+    parser.add_argument("--stages", default="14:160,8:224,3:288", help="EPOCHS:SIDE of each stage, in order")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
@@ -75,9 +76,8 @@ class _Run:
             load_encoder(self.network, options.encoder)
         if options.start:
             self.network.load_state_dict(torch.load(options.start, weights_only=True)["average"])
-        for frozen in _frozen(self.network):
-            frozen.requires_grad_(requires_grad=False)
-        self.average = copy.deepcopy(self.network).eval()
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(requires_grad=False)
+        _freeze(self.network)
         encoder = [p for p in self.network.encoder.parameters() if p.requires_grad]
         decoder = [p for name, p in self.network.named_parameters() if not name.startswith("encoder.")]
         groups = [{"params": encoder, "peak": options.rate / 3}, {"params": decoder, "peak": options.rate}]
@@ -159,8 +159,22 @@ def load_encoder(network: PartsNet, path: Path) -> None:
     network.encoder.load_state_dict(dict(zip(own, published.values(), strict=False)))
 
 
-def _frozen(network: PartsNet) -> list[torch.nn.Module]:
-    return [network.encoder.stem, *network.encoder.blocks[:_FROZEN_BLOCKS]]
+def _freeze(network: PartsNet) -> None:
+    """Keep what costs much and would change little: the first blocks, and the encoder's 5 by 5 filters.
+
+    In bfloat16 the gradients of such depthwise filters take most of the time of a step on a CPU.
+    """
+    for frozen in (network.encoder.stem, *network.encoder.blocks[:_FROZEN_BLOCKS]):
+        frozen.requires_grad_(requires_grad=False)
+    for module in network.encoder.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size == (5, 5):
+            module.requires_grad_(requires_grad=False)
+            module.forward = partial(_in_float32, module)
+
+
+def _in_float32(convolution: torch.nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return torch.nn.Conv2d.forward(convolution, features.float())
 
 
 def _to_input(images: np.ndarray) -> torch.Tensor:
