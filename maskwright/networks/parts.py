@@ -39,7 +39,7 @@ _WIDTHS = (16, 32, 64, 96, 128)  # the decoder's channels at these strides
 
 
 class PartsNet(nn.Module):
-    """(N, 3, H, W) float in [-1, 1], sides multiples of 32, to logits (N, classes, H, W)."""
+    """Pictures to one map of logits per class, of the same size."""
 
     def __init__(self, classes: int = 5) -> None:
         super().__init__()
@@ -52,6 +52,11 @@ class PartsNet(nn.Module):
         self.head = nn.Conv2d(_WIDTHS[0], classes, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits: softmax over the classes gives probabilities.
+
+        Args:
+            images: (N, 3, H, W) float RGB in [-1, 1]; the sides are multiples of 32.
+        """
         *skips, deepest = self.encoder(images)
         features = self.context(deepest)
         for merge, skip in zip(reversed(self.merges), reversed(skips), strict=True):

@@ -21,6 +21,7 @@ from .masks import (
     smooth,
     threshold,
 )
+from .skin import split_skin
 
 __all__ = [
     "estimate_alpha",
@@ -37,5 +38,6 @@ __all__ = [
     "remove_islands",
     "shrink",
     "smooth",
+    "split_skin",
     "threshold",
 ]

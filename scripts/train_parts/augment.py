@@ -58,8 +58,12 @@ class Sampler:
             behind = self._street((height, width))
         else:
             corners = random.uniform(0, 255, (2, 2, 3)) if kind < 0.8 else np.full((2, 2, 3), random.uniform(0, 255))
-            behind = np.asarray(Image.fromarray(corners.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC))
-        mask = Image.fromarray((labels > 0).astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(random.uniform(0.4, 1.2)))
+            behind = np.asarray(
+                Image.fromarray(corners.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+            )
+        mask = Image.fromarray((labels > 0).astype(np.uint8) * 255).filter(
+            ImageFilter.GaussianBlur(random.uniform(0.4, 1.2))
+        )
         return np.asarray(Image.composite(Image.fromarray(image), Image.fromarray(behind), mask))
 
     def _street(self, size_hw: tuple[int, int]) -> np.ndarray:
@@ -113,7 +117,10 @@ def _cropped(
     height, width = (max(8, round(side * reach)) for side in crop_hw)
     top, left = round(centre[0] - height / 2), round(centre[1] - width / 2)
     outer_h, outer_w = photo.labels.shape
-    rows, columns = np.arange(top, top + height).clip(0, outer_h - 1), np.arange(left, left + width).clip(0, outer_w - 1)
+    rows, columns = (
+        np.arange(top, top + height).clip(0, outer_h - 1),
+        np.arange(left, left + width).clip(0, outer_w - 1),
+    )
     if top >= 0 and left >= 0 and top + height <= outer_h and left + width <= outer_w:
         image, labels = (a[top : top + height, left : left + width] for a in (photo.image, photo.labels))
     else:

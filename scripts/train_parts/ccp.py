@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +14,26 @@ from scipy.io import loadmat
 CLASSES = ("background", "hair", "skin", "clothes", "accessories")
 
 # The names of the 59 labels, in their order.
-NAMES = (
-    "null accessories bag belt blazer blouse bodysuit boots bra bracelet cape cardigan clogs coat dress earrings "
-    "flats glasses gloves hair hat heels hoodie intimate jacket jeans jumper leggings loafers necklace panties pants "
-    "pumps purse ring romper sandals scarf shirt shoes shorts skin skirt sneakers socks stockings suit sunglasses "
-    "sweater sweatshirt swimwear t-shirt tie tights top vest wallet watch wedges"
-).split()
+NAMES = re.findall(
+    r"\S+",
+    """
+    null accessories bag belt blazer blouse bodysuit boots bra bracelet cape cardigan clogs coat dress earrings flats
+    glasses gloves hair hat heels hoodie intimate jacket jeans jumper leggings loafers necklace panties pants pumps
+    purse ring romper sandals scarf shirt shoes shorts skin skirt sneakers socks stockings suit sunglasses sweater
+    sweatshirt swimwear t-shirt tie tights top vest wallet watch wedges
+    """,
+)
 
-# Every label that is not named here is a garment or a shoe, and so `clothes`: belts, scarves, gloves, ties, tights too.
+# Every other label is a garment or a shoe, and so `clothes`: belts, scarves, gloves, ties and tights too.
+_ACCESSORIES = (
+    *("accessories", "bag", "bracelet", "earrings", "glasses", "hat", "necklace", "purse", "ring", "sunglasses"),
+    *("wallet", "watch"),
+)
 _CLASS_OF = {
     "null": "background",
     "hair": "hair",
     "skin": "skin",
-    **dict.fromkeys(
-        "accessories bag bracelet earrings glasses hat necklace purse ring sunglasses wallet watch".split(), "accessories"
-    ),
+    **dict.fromkeys(_ACCESSORIES, "accessories"),
 }
 CLASS_OF_LABEL = np.array([CLASSES.index(_CLASS_OF.get(name, "clothes")) for name in NAMES], np.uint8)
 

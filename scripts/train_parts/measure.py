@@ -34,7 +34,9 @@ def predict_labels(network: torch.nn.Module, image: np.ndarray, side: int) -> np
 def confusion_of(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(classes, classes) pixel counts, truth by row."""
     count = len(CLASSES)
-    return np.bincount(truth.ravel().astype(np.int64) * count + predicted.ravel(), minlength=count**2).reshape(count, count)
+    return np.bincount(truth.ravel().astype(np.int64) * count + predicted.ravel(), minlength=count**2).reshape(
+        count, count
+    )
 
 
 def iou_of(confusion: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from measure import mean_scores
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from maskwright.networks.parts import PartsNet  # noqa: E402
+from maskwright.networks.parts import PartsNet
 
 _FROZEN_BLOCKS = 3  # with the stem: edges and textures that 900 photos would teach no better than ImageNet did
 _CLASS_WEIGHTS = (0.8, 1.6, 1.4, 1.0, 1.8)
