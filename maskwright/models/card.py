@@ -10,6 +10,7 @@ __all__ = [
     "Hash",
     "HashOrigin",
     "ModelCard",
+    "Packaged",
     "Postprocess",
     "Preprocess",
     "Recipe",
@@ -31,6 +32,17 @@ class Url:
     """A file at an https address."""
 
     url: str
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A file that ships inside this package. It is used where it lies.
+
+    Attributes:
+        member: Its path inside the package, with `/`.
+    """
+
+    member: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ class Weights:
     Attributes:
         file: The file's name in the store.
         runtime: Which kind of engine reads it.
-        sources: Where it can be fetched, in the order to try. Empty: the user brings the file.
+        sources: Where it can be had, in the order to try. Empty: the user brings the file.
         size: Bytes, where published.
         hashes: What is known of its content. Empty: nobody published a hash.
         network: The name `maskwright.networks.build_network` knows, for torch weights.
@@ -77,7 +89,7 @@ class Weights:
 
     file: str
     runtime: Runtime = "onnx"
-    sources: tuple[Url | WheelFile, ...] = ()
+    sources: tuple[Url | WheelFile | Packaged, ...] = ()
     size: int | None = None
     hashes: tuple[Hash, ...] = ()
     network: str | None = None
