@@ -39,7 +39,7 @@ _WIDTHS = (16, 32, 64, 96, 128)  # the decoder's channels at these strides
 
 
 class PartsNet(nn.Module):
-    """Pictures to one map of logits per class, of the same size."""
+    """The parts of a person: one map per class, of the size of the picture."""
 
     def __init__(self, classes: int = 5) -> None:
         super().__init__()
@@ -51,8 +51,8 @@ class PartsNet(nn.Module):
         )
         self.head = nn.Conv2d(_WIDTHS[0], classes, 3, padding=1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits: softmax over the classes gives probabilities.
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """One map of logits per class, (N, classes, H, W), alone in a tuple; softmax gives probabilities.
 
         Args:
             images: (N, 3, H, W) float RGB in [-1, 1]; the sides are multiples of 32.
@@ -61,7 +61,7 @@ class PartsNet(nn.Module):
         features = self.context(deepest)
         for merge, skip in zip(reversed(self.merges), reversed(skips), strict=True):
             features = merge(features, skip)
-        return _doubled(self.head(features))
+        return (_doubled(self.head(features)),)
 
 
 class _Encoder(nn.Module):

@@ -26,7 +26,7 @@ def predict_labels(network: torch.nn.Module, image: np.ndarray, side: int) -> np
     small = np.asarray(Image.fromarray(image).resize(small_hw[::-1], Image.Resampling.BILINEAR), np.float32)
     given = torch.from_numpy(small / 127.5 - 1).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        logits = network(given)
+        (logits,) = network(given)
         full = torch.nn.functional.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     return full[0].argmax(dim=0).numpy()
 

@@ -101,7 +101,7 @@ class _Run:
         for images, labels in _prefetched(_batches(photos, self.side, self.options.batch, self.epoch)):
             self._set_rate()
             with torch.autocast("cpu", torch.bfloat16):
-                logits = self.network(_to_input(images))
+                (logits,) = self.network(_to_input(images))
             loss = _loss(logits.float(), torch.from_numpy(labels).long(), self.weights)
             self.optimizer.zero_grad()
             loss.backward()
