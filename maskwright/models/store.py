@@ -31,7 +31,6 @@ from .card import Packaged, Url, Weights, WheelFile
 __all__ = ["Arrival", "FetchPlan", "Store", "StoredWeights", "default_store"]
 
 _logger = logging.getLogger(__name__)
-
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -213,8 +212,7 @@ class Store:
 
     def _candidates(self, weights: Weights) -> Iterator[Path]:
         """Files that are there, in the order of preference."""
-        shipped = (_PACKAGE / source.member for source in weights.sources if isinstance(source, Packaged))
-        yield from filter(_is_file, shipped)
+        yield from filter(_is_file, (_PACKAGE / own.member for own in weights.sources if isinstance(own, Packaged)))
         places = [(self._models, False), *self._foreign]
         for folder, nested in places:
             for name in (weights.file, *weights.other_names):
@@ -244,8 +242,7 @@ class Store:
             return FetchPlan("missing", None, (), "fetching was not asked for")
         if self.offline:
             return FetchPlan("missing", None, (), "offline is on, MASKWRIGHT_OFFLINE")
-        mirrors = [Url(f"{base}/{_quoted(weights.file)}") for base in self._mirrors]
-        sources = [*mirrors, *published]
+        sources = [*(Url(f"{base}/{_quoted(weights.file)}") for base in self._mirrors), *published]
         usable = tuple(source for source in sources if self._wheels or isinstance(source, Url))
         reason = "it is not here" if len(usable) == len(sources) else "wheels are switched off as sources"
         if not usable:
