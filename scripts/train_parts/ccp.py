@@ -39,10 +39,11 @@ CLASS_OF_LABEL = np.array([CLASSES.index(_CLASS_OF.get(name, "clothes")) for nam
 
 LABELLED = range(1, 1005)
 MISLABELLED = (868,)  # half of the clothes are marked as background
+UNLABELLED = (536,)  # all of it is marked as background
 TEST = tuple(number for number in range(1, 903, 17) if number not in MISLABELLED)
 _LEFT = [number for number in LABELLED if number not in (*TEST, *MISLABELLED)]
-VALIDATION = tuple(_LEFT[7::16])
-TRAINING = tuple(number for number in _LEFT if number not in VALIDATION)
+VALIDATION = tuple(number for number in _LEFT[7::16] if number not in UNLABELLED)
+TRAINING = tuple(number for number in _LEFT if number not in (*VALIDATION, *UNLABELLED))
 
 
 @dataclass(frozen=True)
