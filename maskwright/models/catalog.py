@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import UnknownModel
-from .card import Hash, ModelCard, Postprocess, Preprocess, Recipe, Url, Weights, WheelFile
+from .card import Hash, ModelCard, Packaged, Postprocess, Preprocess, Recipe, Url, Weights, WheelFile
 
 __all__ = ["catalog", "find_card"]
 
@@ -86,6 +86,12 @@ _CLOTH = Recipe(Preprocess((768, 768), _HALF, _HALF, kernel="bilinear-antialias"
 _CLOTH_COMPAT = Recipe(
     Preprocess((768, 768), _IMAGENET_MEAN, _IMAGENET_STD, scale="max", kernel="lanczos"),
     Postprocess(kernel="lanczos", labels_resized=True),
+)
+
+# The network of this project: trained on [-1, 1]; any size whose sides are multiples of 32.
+_PARTS = Recipe(
+    Preprocess((320, 320), _HALF, _HALF, kernel="bilinear-antialias", fit="shorter-side"),
+    Postprocess(activation="softmax"),
 )
 
 
@@ -257,6 +263,29 @@ _PUBLISHED: tuple[ModelCard, ...] = (
         parts=("upper", "lower", "full"),
         summary="clothes: upper body, lower body, full body",
         reference="https://github.com/levindabhi/cloth-segmentation (trained on iMaterialist 2019)",
+    ),
+    ModelCard(
+        name="maskwright-parts",
+        family="parts",
+        recipe=_PARTS,
+        compat=_PARTS,
+        weights=(
+            Weights(
+                file="maskwright-parts.onnx",
+                sources=(Packaged("weights/maskwright-parts.onnx"),),
+                size=3_096_205,
+                hashes=(
+                    Hash("sha256", "c527e2915fec4cda79d4cd94a26fb7c8d617536023f0a5d4e797f24b77cf890e", "official"),
+                ),
+            ),
+        ),
+        license="Apache-2.0",
+        license_url=_APACHE,
+        origin="maskwright",
+        labels=("background", "hair", "skin", "clothes", "accessories"),
+        parts=("hair", "skin", "clothes", "accessories"),
+        summary="people: hair, skin, clothes, accessories; ships with the package",
+        reference="docs/person-parts.md (trained on Clothing Co-Parsing)",
     ),
     ModelCard(
         name="silueta",
