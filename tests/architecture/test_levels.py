@@ -28,6 +28,7 @@ LEVELS = {
     "models.fetch": 2,
     "models.known": 2,
     "models.notes": 2,
+    "models.recipes": 2,
     "models.onnx_file": 2,
     "models.onnx_weights": 2,
     "models.convert": 2,

@@ -1,12 +1,14 @@
 """Every row of the catalog, run through the real engine on a small graph with its network's signature."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import maskwright
 from maskwright.engines import release_engines
-from maskwright.models import Store, Url, WheelFile, catalog, find_card
+from maskwright.models import Packaged, Store, Url, WheelFile, catalog, find_card
 from maskwright.pipeline import CutoutOptions, cut_with, load_image
 from maskwright.segmenters import open_segmenter
 from tests.support.graphs import write_card_graph
@@ -38,6 +40,8 @@ class TestRow:
             for source in weights.sources:
                 if isinstance(source, Url):
                     assert source.url.startswith("https://")
+                elif isinstance(source, Packaged):
+                    assert (Path(maskwright.__file__).parent / source.member).stat().st_size == weights.size
                 else:
                     assert isinstance(source, WheelFile)
                     assert "==" in source.requirement

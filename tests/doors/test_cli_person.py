@@ -85,11 +85,23 @@ def test_every_option_changes_something_or_nothing_but_works(run, photo, graph, 
 
 
 @pytest.mark.parametrize("parts", ["face", "hair", "body", "clothes", "accessories", "background", "person"])
-def test_without_a_model_it_fails_and_says_what_to_fetch(run, photo, tmp_path, parts):
-    code, _, err = run(photo, tmp_path / "mask.png", "--parts", parts)
+def test_without_its_weights_a_model_fails_and_says_where_they_belong(run, photo, tmp_path, monkeypatch, parts):
+    monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
+    code, _, err = run(photo, tmp_path / "mask.png", "--parts", parts, "--model", "selfie-multiclass")
     assert code == 1
-    assert "maskwright models fetch selfie-multiclass" in err
+    assert "selfie_multiclass_256x256.tflite" in err
     assert not (tmp_path / "mask.png").exists()
+
+
+def test_the_model_that_ships_finds_parts_without_any_fetching(run, samples, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
+    code, said, err = run(samples / "astronaut.jpg", tmp_path / "mask.png", "--parts", "face,hair", "--json")
+    assert code == 0, err
+    report = json.loads(said)
+    assert report["model"] == "maskwright-parts"
+    mask = read(tmp_path / "mask.png") > 127
+    assert mask[100:160, 200:250].mean() > 0.9  # her face
+    assert not mask[:, :100].any()
 
 
 @pytest.mark.weights
@@ -122,7 +134,7 @@ class TestSilhouette:
         code, _, err = run(samples / "astronaut.jpg", out, "--model", "selfie-segmenter")
         assert code == 0, err
         mask = read(out) > 127
-        assert mask[40:180, 180:280].mean() > 0.95  # her head
+        assert mask[40:180, 180:280].mean() > 0.9  # her head
         assert not mask[:100, :100].any()
 
 

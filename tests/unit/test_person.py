@@ -253,11 +253,16 @@ class TestModel:
         store._accept = frozenset([store.digest(path)])
         return path
 
-    def test_without_a_model_it_says_what_to_fetch(self, store):
+    def test_without_any_model_it_says_what_to_fetch(self, store, monkeypatch):
+        monkeypatch.setattr(person, "_PARTS_MODELS", ("selfie-multiclass",))  # as where none shipped
         with pytest.raises(
             WeightsMissing, match=r"got none; maskwright models fetch selfie-multiclass, or --model sil"
         ):
             open_person(store=store)
+
+    def test_the_model_that_ships_is_taken_where_google_s_is_not(self, store):
+        with open_person(store=store) as segmenter:
+            assert segmenter.segmenter.card.name == "maskwright-parts"
 
     def test_the_model_for_parts_is_taken_where_it_is_here(self, store, monkeypatch):
         pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
@@ -341,7 +346,7 @@ def test_options_outside_their_range_are_refused(values, message):
 
 
 class TestOneClassOfSkin:
-    """Some models have one class for all skin; what divides it is handed in."""
+    """Some models have one class for all skin."""
 
     @pytest.fixture
     def parts(self):
@@ -362,15 +367,11 @@ class TestOneClassOfSkin:
             face[2:] = 0
             return face, skin - face
 
-        monkeypatch.setattr(person, "_split_skin", upper_half)
+        monkeypatch.setattr(person, "split_skin", upper_half)
         assert parts.probability("face").sum() == 4
         assert parts.above("body", 0.4).sum() == 8
         assert len(calls) == 1
         assert person._knows(("background", "hair", "skin"), "body")
-
-    def test_without_that_the_part_is_not_known(self, monkeypatch):
-        monkeypatch.setattr(person, "_split_skin", None)
-        assert not person._knows(("background", "hair", "skin"), "face")
 
 
 class TestWhatTheFileSays:

@@ -18,7 +18,7 @@ import pytest
 
 from maskwright.errors import CacheNotWritable, DownloadError, HashMismatch, OptionError, WeightsMissing
 from maskwright.models import fetch, store
-from maskwright.models.card import Hash, Url, Weights, WheelFile
+from maskwright.models.card import Hash, Packaged, Url, Weights, WheelFile
 from maskwright.models.store import Arrival, FetchPlan, Store, StoredWeights, default_store
 from tests.support.http_server import FileServer
 from tests.unit.models.test_fetch import make_wheel
@@ -302,6 +302,45 @@ class TestOfficialHashes:
         with pytest.raises(HashMismatch, match="published") as caught:
             Store(home).ensure(row(OFFICIAL))
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+class TestPackagedFiles:
+    SHIPPED = (Packaged("weights/net.onnx"),)
+
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch) -> Path:
+        monkeypatch.setattr(store, "_PACKAGE", tmp_path / "package")
+        return tmp_path / "package"
+
+    def test_it_is_used_where_it_lies_before_any_other(self, home, package):
+        path = put(package / "weights" / "net.onnx")
+        put(home / "models" / "net.onnx", OTHER)
+        weights = row(OFFICIAL, sources=self.SHIPPED)
+        stored = Store(home, offline=True).ensure(weights)
+        assert (stored.path, stored.sha256) == (path, SHA256)
+        assert Store(home).plan(weights).action == "use"
+        assert names(home / "models") == ["net.onnx"]
+
+    def test_other_rows_do_not_see_it(self, home, package):
+        put(package / "weights" / "net.onnx")
+        assert Store(home).find(row(OFFICIAL)) is None
+
+    @pytest.mark.parametrize("offline", [True, False])
+    def test_an_installation_without_it_is_incomplete(self, home, package, offline, monkeypatch):
+        monkeypatch.setenv("MASKWRIGHT_MIRROR", "https://mirror.invalid")
+        match = r"net\.onnx must be in one of .*got none \(this installation lacks it\); install maskwright again"
+        with pytest.raises(WeightsMissing, match=match):
+            Store(home, offline=offline).ensure(row(OFFICIAL, sources=self.SHIPPED))
+
+    def test_a_damaged_one_is_passed_over(self, home, package):
+        bad = put(package / "weights" / "net.onnx", OTHER)
+        weights = row(OFFICIAL, sources=self.SHIPPED)
+        with pytest.raises(
+            WeightsMissing, match=rf"lacks it; {bad} must be the published file.*install maskwright again"
+        ):
+            Store(home).ensure(weights)
+        good = put(home / "models" / "net.onnx")
+        assert Store(home).ensure(weights).path == good
 
 
 class TestVouchedHashes:
