@@ -22,8 +22,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+for folder in (ROOT, ROOT / "scripts"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 import click  # noqa: E402
 
@@ -38,6 +39,7 @@ ENVIRONMENT = {
     "MASKWRIGHT_OFFLINE": "`1`: never touch the network. A missing file is an error saying where it goes.",
     "MASKWRIGHT_MIRROR": "Addresses of mirrors, separated by commas, that are asked first. Hashes stay the same.",
     "MASKWRIGHT_MAX_PIXELS": "Pictures with more pixels are refused before they are decoded. Default: 178956970.",
+    "MASKWRIGHT_DROP_IN": "Node ids of other ComfyUI packs: `auto` takes them where they are free, `always`, `never`.",
     "MASKWRIGHT_THREADS": "Threads for one run of a network. Goes before `OMP_NUM_THREADS`.",
     "OMP_NUM_THREADS": "The same, under the name that other programs read too.",
     "U2NET_HOME": "rembg's older folder of weights. Looked through before fetching; never written to.",
@@ -346,6 +348,20 @@ def replace_block(text: str, name: str, block: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}\n{block}\n{match[2]}", text)
 
 
+def nodes_page() -> str:
+    """The page of ComfyUI's nodes: their help pages, one after the other; twins and second ids are left out."""
+    from make_comfyui_pages import help_page
+
+    from maskwright.comfyui.nodes import DROP_INS, OWN
+
+    shown = [(node_id, *entry) for entries in (DROP_INS, OWN) for node_id, entry in entries.items()]
+    parts = [f"# Nodes\n\n{NOTE}What ComfyUI's nodes take and give. Prose is in [ComfyUI](../comfyui.md).\n"]
+    for node_id, node, name in shown:
+        text = help_page(node, f"{name} (`{node_id}`)")
+        parts.append(re.sub(r"^#", "##", text, flags=re.MULTILINE).replace("### Inputs", "**Inputs**"))
+    return "\n".join(parts).replace("### Outputs", "**Outputs**")
+
+
 def make_pages() -> dict[Path, str]:
     """Every page that is written, whole or in part, with its text."""
     from maskwright.cli import app
@@ -358,6 +374,7 @@ def make_pages() -> dict[Path, str]:
         DOCS / "reference" / "commands.md": commands_page(app),
         DOCS / "reference" / "options.md": options_page(CutoutOptions, cut),
         DOCS / "reference" / "models.md": models_page(catalog()),
+        DOCS / "reference" / "nodes.md": nodes_page(),
         DOCS / "reference" / "environment.md": environment_page(),
         models: replace_block(models.read_text(encoding="utf-8"), "models", models_table(catalog())),
     }

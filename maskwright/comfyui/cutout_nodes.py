@@ -84,7 +84,7 @@ class ImageSegmentation:
                     "Where alpha matting works: by the three numbers above, or by the mask's softness.",
                 ),
                 "download": DOWNLOAD,
-                "segmenter": socket("MASKWRIGHT_SEGMENTER", "A loaded model, used instead of the one named above."),
+                "segmenter": socket("MaskwrightSegmenter", "A loaded model, used instead of the one named above."),
             },
         }
 

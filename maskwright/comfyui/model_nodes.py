@@ -42,7 +42,7 @@ class LoadModel:
     CATEGORY = "Maskwright"
     DESCRIPTION = "Opens a model of the catalog, for the nodes that take a segmenter."
     FUNCTION = "run"
-    RETURN_TYPES = ("MASKWRIGHT_SEGMENTER",)
+    RETURN_TYPES = ("MaskwrightSegmenter",)
     RETURN_NAMES = ("segmenter",)
     OUTPUT_TOOLTIPS = ("The model, ready to use.",)
 
@@ -73,7 +73,7 @@ class Segment:
         return {
             "required": {
                 "image": socket("IMAGE", "The pictures."),
-                "segmenter": socket("MASKWRIGHT_SEGMENTER", "The model, from Load Model."),
+                "segmenter": socket("MaskwrightSegmenter", "The model, from Load Model."),
             }
         }
 
@@ -100,7 +100,7 @@ class CutOut:
         return {
             "required": {
                 "image": socket("IMAGE", "The pictures. What is transparent in them stays so."),
-                "segmenter": socket("MASKWRIGHT_SEGMENTER", "The model, from Load Model."),
+                "segmenter": socket("MaskwrightSegmenter", "The model, from Load Model."),
             },
             "optional": {field.name: _declare(field) for field in fields(CutoutOptions) if field.name in _SHOWN},
         }

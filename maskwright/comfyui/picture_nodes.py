@@ -17,7 +17,15 @@ from .inputs import choice, socket, whole
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["AlphaMatting", "CropToMask", "ForegroundColors", "MakeTrimap", "PasteCrop", "PreviewCutout"]
+__all__ = [
+    "AlphaMatting",
+    "CropToMask",
+    "ForegroundColors",
+    "MakeTrimap",
+    "PasteCrop",
+    "PreviewCutout",
+    "choose_region",
+]
 
 _SQUARE = 16  # pixels, of the checkerboard
 _CHECKER = (np.float32(0.8), np.float32(1.0))
@@ -137,7 +145,7 @@ class CropToMask:
         "masks selects; `PasteCrop` puts the crop back."
     )
     FUNCTION = "run"
-    RETURN_TYPES = ("IMAGE", "MASK", "MASKWRIGHT_REGION")
+    RETURN_TYPES = ("IMAGE", "MASK", "MaskwrightRegion")
     RETURN_NAMES = ("image", "mask", "region")
     OUTPUT_TOOLTIPS = (
         "The cropped pictures.",
@@ -216,7 +224,7 @@ class PasteCrop:
             "required": {
                 "image": socket("IMAGE", "The whole pictures."),
                 "crop": socket("IMAGE", "The crops, of any size; as many as pictures, or one for all."),
-                "region": socket("MASKWRIGHT_REGION", "Where the crop lies, from `CropToMask`."),
+                "region": socket("MaskwrightRegion", "Where the crop lies, from `CropToMask`."),
             },
             "optional": {
                 "mask": socket("MASK", "The crop's mask: where it is 0 the picture stays. Left out: all of the crop."),

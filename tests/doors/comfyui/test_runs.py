@@ -11,8 +11,9 @@ import torch
 
 import maskwright as mw
 from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS
-from maskwright.errors import Error, OptionError, RangeError, ShapeError, WeightsMissing
+from maskwright.errors import Error, HashMismatch, OptionError, RangeError, ShapeError, WeightsMissing
 from tests.doors.comfyui.conftest import Interrupted
+from tests.support.networks import write_checkpoint
 
 NUMBERS = (240, 20, 10)
 OFF = ("false", *NUMBERS, "false")
@@ -213,6 +214,33 @@ class TestISNetSegment:
         image, mask = open_node("ISNetSegment")(torch.rand(count, 17, 31, channels), 0.5, isnet_model=model)
         assert mask.shape == (count, 17, 31)
         assert image.shape[:3] == (count, 17, 31)
+
+
+class TestISNetLoader:
+    @pytest.fixture
+    def folder(self, comfy):
+        folder = comfy.models / "isnet"
+        folder.mkdir(parents=True)
+        return folder
+
+    def test_a_file_becomes_a_module_that_says_which_model_it_is(self, folder):
+        write_checkpoint(folder / "mine.pth", "isnet_base")
+        (module,) = open_node("ISNetLoader")("mine.pth")
+        assert isinstance(module, torch.nn.Module)
+        assert module.maskwright_model == "isnet-general-use"
+        declared = NODE_CLASS_MAPPINGS["ISNetLoader"].INPUT_TYPES()["required"]["model_name"]
+        assert declared[0] == ["mine.pth"]
+
+    def test_a_file_under_a_published_name_must_be_the_published_one(self, folder):
+        write_checkpoint(folder / "isnetis.ckpt", "isnet_base")
+        with pytest.raises(HashMismatch, match=r"^ISNetLoader: .*isnetis\.ckpt"):
+            open_node("ISNetLoader")("isnetis.ckpt")
+
+    @pytest.mark.parametrize("name", ["absent.pth", "../isnet/mine.pth"])
+    def test_what_is_not_in_the_folder_is_not_loaded(self, folder, name):
+        write_checkpoint(folder / "mine.pth", "isnet_base")
+        with pytest.raises(WeightsMissing, match=r"^ISNetLoader: IS-Net .* must be in one of"):
+            open_node("ISNetLoader")(name)
 
 
 class TestPictures:
