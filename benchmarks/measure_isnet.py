@@ -137,7 +137,7 @@ def quality(path: Path, folder: Path) -> dict[str, Any]:
     errors: dict[str, dict[str, list[list[float]]]] = {name: {} for name in segmenters}
     for truth_path in sorted(folder.glob("*/gt/*.png")):
         image_path = next((truth_path.parents[1] / "image").glob(f"{truth_path.stem}.*"), None)
-        if image_path is None:
+        if image_path is None or truth_path.parents[1].name.startswith("video"):  # frames of a film are one picture
             continue
         truth = np.asarray(Image.open(truth_path).convert("L"), np.float32) / 255
         for name, segmenter in segmenters.items():

@@ -504,12 +504,10 @@ def _with_imports(card: ModelCard) -> ModelCard:
     own = [Weights(file=f"{card.name}.safetensors", runtime="torch", network=network)]
     if all(weights.sources for weights in card.weights if weights.runtime == "onnx"):
         own.insert(0, Weights(file=f"{card.name}.imported.onnx", network=network))
-    # safetensors before the published checkpoint: once converted, that is not read again
-    order = ("onnx", "torch", "tflite")
-    weights = sorted(
-        [*card.weights, *own], key=lambda each: (order.index(each.runtime), each.file.endswith((".pth", ".ckpt")))
-    )
-    return replace(card, weights=tuple(weights))
+    # Published ONNX first; what was converted before the checkpoint it was made from, which is then not read again.
+    first = [weights for weights in card.weights if weights.runtime == "onnx"]
+    rest = [weights for weights in card.weights if weights.runtime != "onnx"]
+    return replace(card, weights=(*first, *own, *rest))
 
 
 _CARDS = tuple(map(_with_imports, _PUBLISHED))

@@ -43,3 +43,12 @@ def test_a_row_gives_the_rule_of_each_program_that_runs_its_weights():
 def test_a_program_whose_rule_is_not_known_is_refused():
     with pytest.raises(OptionError, match="compat of u2netp must be one of rembg, got 'photoshop'"):
         find_card("u2netp").choose_recipe("photoshop")
+
+
+def test_what_was_converted_comes_before_the_checkpoint_it_was_made_from():
+    for card in catalog():
+        torch = [weights for weights in card.weights if weights.runtime == "torch"]
+        if torch:
+            assert torch[0].file == f"{card.name}.safetensors"
+            assert not torch[0].sources
+            assert len({weights.file for weights in card.weights}) == len(card.weights)
