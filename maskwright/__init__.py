@@ -20,6 +20,7 @@ __all__ = [
     "Segmenter",
     "compat",
     "cutout",
+    "detail",
     "engines",
     "errors",
     "geometry",
@@ -30,7 +31,7 @@ __all__ = [
     "segment",
 ]
 
-_MODULES = ("compat", "engines", "errors", "geometry", "imageio", "models", "refine")
+_MODULES = ("compat", "detail", "engines", "errors", "geometry", "imageio", "models", "refine")
 _NAMES = {
     "Cutout": "imageio",
     "CutoutOptions": "pipeline",
@@ -43,6 +44,7 @@ _NAMES = {
 
 if TYPE_CHECKING:
     from . import compat as compat
+    from . import detail as detail
     from . import engines as engines
     from . import errors as errors
     from . import geometry as geometry

@@ -100,7 +100,9 @@ class EchoBackend:
         count, height, width, _ = images.shape
         cell = self.multiple
         cells = images.reshape(count, height // cell, cell, width // cell, cell, 3)
-        return cells.transpose(0, 2, 4, 5, 1, 3).reshape(count, cell * cell * 3, height // cell, width // cell)
+        channels = cells.transpose(0, 2, 4, 5, 1, 3)
+        latents: FloatArray = channels.reshape(count, cell * cell * 3, height // cell, width // cell)
+        return latents
 
     def sample(self, job: SampleJob) -> Sampled:
         """The same latents, after all steps were reported."""
@@ -115,4 +117,5 @@ class EchoBackend:
         count, _, height, width = latents.shape
         cell = self.multiple
         cells = latents.reshape(count, cell, cell, 3, height, width)
-        return cells.transpose(0, 4, 1, 5, 2, 3).reshape(count, height * cell, width * cell, 3)
+        images: FloatArray = cells.transpose(0, 4, 1, 5, 2, 3).reshape(count, height * cell, width * cell, 3)
+        return images

@@ -58,7 +58,7 @@ def _laid(count: int, step: int, length: int, overlap: int, schedule: str) -> It
 
 def _halved(step: int) -> float:
     """0, 1/2, 1/4, 3/4, 1/8, ...: the step's bits, mirrored at the point."""
-    return sum((step >> bit & 1) / 2 ** (bit + 1) for bit in range(max(step.bit_length(), 1)))
+    return sum(float(step >> bit & 1) * 0.5 ** (bit + 1) for bit in range(max(step.bit_length(), 1)))
 
 
 def _pyramid(length: int) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from ..errors import DetailError, RangeError, ShapeError
 from ..types import AnyArray, FloatArray
 from .backend import DetailBackend, SampleJob
 from .options import DetailOptions
-from .paste import paste
+from .pasting import paste
 from .resample import (
     as_frames,
     blur_masks,
@@ -293,10 +293,12 @@ class _Work:
         """The crops of some frames, as they are."""
         own = _own_pictures(self.seg, self.options)
         if own is not None:
-            return own[np.arange(chunk.start, chunk.stop) % len(own)]
+            pictures: AnyArray = own[np.arange(chunk.start, chunk.stop) % len(own)]
+            return pictures
         if self.seg.follow is None:
             x1, y1, x2, y2 = self.seg.crop_region
-            return self.frames[chunk, y1:y2, x1:x2]
+            crops: AnyArray = self.frames[chunk, y1:y2, x1:x2]
+            return crops
         regions = self.seg.follow.regions[chunk]
         parts = [self.frames[chunk.start + index, r[1] : r[3], r[0] : r[2]] for index, r in enumerate(regions)]
         return np.stack(parts) if parts else self.frames[:0, : self.seg.size_hw[0], : self.seg.size_hw[1]]

@@ -174,4 +174,5 @@ def unite_masks(masks: FloatArray, count: int, *, compat: bool = False) -> Float
         united = np.bitwise_or.reduce(levels).astype(np.float32) / np.float32(255)
     else:
         united = masks.max(axis=0)
-    return (united > _SELECTED).astype(np.float32)[None]
+    hard: FloatArray = (united > _SELECTED).astype(np.float32)[None]
+    return hard
