@@ -356,14 +356,12 @@ class _Work:
         if self.options.compat:
             soft = blur_masks(masks, reach, compat=True)
             return unite_masks(resize_masks(soft, size_hw), count, compat=True), soft
-        soft = unite_masks(masks, count)
-        if reach:
-            peaks = soft.max(axis=(1, 2), keepdims=True)
-            soft = blur_masks(soft, reach, sigma=max(reach / 3, 0.5))
-            tops = soft.max(axis=(1, 2), keepdims=True)
-            soft = soft * np.divide(peaks, tops, out=np.zeros_like(tops), where=tops > 0)  # small subjects too reach 1
-            soft = soft.clip(0, 1)
-        return resize_masks(soft, size_hw), soft
+        hard = unite_masks(masks, count)
+        if not reach:
+            return resize_masks(hard, size_hw), hard
+        soft = blur_masks(hard, reach, sigma=max(reach / 3, 0.5))
+        peaks = hard.max(axis=(1, 2), keepdims=True)  # small subjects reach them too, so that no step is lost
+        return _to_peaks(resize_masks(soft, size_hw), peaks), _to_peaks(soft, peaks)
 
     def _decoded(self, latents: FloatArray) -> AnyArray:
         plan = self.plan
@@ -390,6 +388,12 @@ class _Work:
 
     def _with(self, pictures: AnyArray) -> Seg:
         return replace(self.seg, cropped_image=pictures, control_net_wrapper=None)
+
+
+def _to_peaks(masks: FloatArray, peaks: FloatArray) -> FloatArray:
+    tops = masks.max(axis=(1, 2), keepdims=True)
+    scaled: FloatArray = masks / np.where(tops > 0, tops, 1) * peaks
+    return scaled
 
 
 def _middle(images: FloatArray, size_hw: tuple[int, int]) -> FloatArray:

@@ -45,7 +45,7 @@ def test_control_nets_stay_out(tmp_path):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(MediaError, match="cannot be read .No such file"):
+    with pytest.raises(MediaError, match=r"cannot be read \(No such file"):
         load_segs(tmp_path / "none.npz")
 
 
