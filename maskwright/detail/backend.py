@@ -88,11 +88,12 @@ class EchoBackend:
 
     Attributes:
         multiple: Pixels per latent cell.
-        jobs: Every job it was given.
+        jobs: Every job it was given, if they are recorded; that keeps their arrays.
     """
 
-    def __init__(self, multiple: int = 8) -> None:
+    def __init__(self, multiple: int = 8, *, record: bool = False) -> None:
         self.multiple = multiple
+        self.record = record
         self.jobs: list[SampleJob] = []
 
     def encode(self, images: FloatArray) -> FloatArray:
@@ -106,7 +107,8 @@ class EchoBackend:
 
     def sample(self, job: SampleJob) -> Sampled:
         """The same latents, after all steps were reported."""
-        self.jobs.append(job)
+        if self.record:
+            self.jobs.append(job)
         for step in range(job.options.steps):
             job.on_step(step + 1)
         images = () if job.control_frames is None else (job.control_frames,)

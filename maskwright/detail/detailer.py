@@ -217,6 +217,7 @@ def redraw(
     for each in iter_detail(out, segs, backend, options, progress=progress):
         if not each.plan.skipped:
             paste(out, Segs((out.shape[1], out.shape[2]), (each.seg,)), feather=feather, alpha=alpha, out=out)
+        del each  # or its pictures would stay until the next ones are done
     return out
 
 

@@ -88,3 +88,34 @@ class _Recorded:
 def test_comfyuis_stochastic_samplers_on_the_same_path(name, shared, monkeypatch):
     monkeypatch.setattr(sampling, "_Brownian", lambda seed, like: _Recorded(name))
     assert _difference(name, shared) < 5e-4  # the path's ends are rounded otherwise
+
+
+def _picture(case, refiner=None, **changes):
+    backend = ToyBackend(refiner=refiner)
+    return detail(toy_frames(), _segs(case), backend, replace(BASE, **changes))[0].cropped_image
+
+
+def _corner(case, **changes):
+    return np.abs(_picture(case, **changes) - toy_frames()[:, 16:80, 32:96])[:, :8, :8].max()
+
+
+def test_what_was_measured_on_the_originals_refiner():
+    alone = _picture("A", noise_mask_feather=5)
+    split = _picture("A", ToyModel(), noise_mask_feather=5, refiner_ratio=0.5)
+    assert np.abs(alone - split).max() == pytest.approx(0.545, abs=5e-4)
+    assert np.abs(alone - split).mean() == pytest.approx(0.028, abs=5e-4)
+    for ratio in (0, 0.2, 0.5):
+        assert np.array_equal(_picture("U", ToyModel(), refiner_ratio=ratio), _picture("U"))
+    assert _picture("U").mean() == pytest.approx(0.182, abs=5e-4)
+    assert _picture("U", ToyModel(), refiner_ratio=1.0).mean() == pytest.approx(0.039, abs=5e-4)
+
+
+def test_what_was_measured_on_the_originals_corners():
+    assert _corner("A") == pytest.approx(0.029, abs=5e-4)  # resampling alone
+    assert _corner("A", guide_size=99) == pytest.approx(0.061, abs=5e-4)  # stretched from 192 to 198
+    assert _corner("A", noise_mask_feather=5) == pytest.approx(0.069, abs=5e-4)  # the last step redraws all
+
+
+def test_corrected_corners_are_resampling_alone():
+    for changes in ({}, {"guide_size": 99}, {"noise_mask_feather": 5}):
+        assert _corner("A", compat=False, **changes) < 0.035

@@ -20,7 +20,7 @@ def test_sampling_reports_and_remembers():
     options = DetailOptions(steps=3)
     mask = np.ones((1, 16, 16), np.float32)
     job = SampleJob(latents, mask, 0, options, (0, 0, 16, 16), (16, 16), (16, 16), on_step=seen.append)
-    backend = EchoBackend()
+    backend = EchoBackend(record=True)
     assert backend.sample(job).latents is latents
     assert seen == [1, 2, 3]
     assert backend.jobs == [job]
@@ -29,3 +29,11 @@ def test_sampling_reports_and_remembers():
 def test_progress_may_be_ignored():
     job = SampleJob(np.zeros((1, 4, 2, 2)), np.ones((1, 16, 16)), 0, DetailOptions(), (0, 0, 1, 1), (1, 1), (1, 1))
     assert EchoBackend().sample(job).control_images == ()
+
+
+def test_nothing_is_kept_unasked():
+    backend = EchoBackend()
+    backend.sample(
+        SampleJob(np.zeros((1, 4, 2, 2)), np.ones((1, 16, 16)), 0, DetailOptions(), (0,) * 4, (1, 1), (1, 1))
+    )
+    assert backend.jobs == []

@@ -135,7 +135,7 @@ class TestEcho:
         assert np.array_equal(whole[0].cropped_image, parts[0].cropped_image)
 
     def test_empty_masks_give_the_crop(self):
-        backend = EchoBackend()
+        backend = EchoBackend(record=True)
         result = detail(waves(), segs(seg(np.zeros((64, 64)))), backend, QUICK)
         assert np.array_equal(result[0].cropped_image, waves()[:, 16:80, 32:96])
         assert not backend.jobs
@@ -145,7 +145,7 @@ class TestEcho:
         assert len(detail(waves(), Segs((96, 128)), EchoBackend(), QUICK)) == 0
 
     def test_no_mask_is_all(self):
-        backend = EchoBackend()
+        backend = EchoBackend(record=True)
         detail(waves(), segs(replace(seg(), cropped_mask=None)), backend, QUICK)
         assert backend.jobs[0].mask.min() == 1
 
@@ -195,7 +195,7 @@ class TestSource:
 
 class TestMasks:
     def _mask(self, mask, **options):
-        backend = EchoBackend()
+        backend = EchoBackend(record=True)
         detail(waves(), segs(seg(mask)), backend, DetailOptions(guide_size=32, steps=1, **options))
         return backend.jobs[0].mask
 
@@ -226,7 +226,7 @@ class TestMasks:
 class TestControl:
     def test_enlarged_frames_and_what_was_shown(self):
         control = object()
-        backend = EchoBackend()
+        backend = EchoBackend(record=True)
         (done,) = iter_detail(waves(), segs(seg(control=control)), backend, QUICK)
         job = backend.jobs[0]
         assert job.control is control
@@ -236,13 +236,13 @@ class TestControl:
         assert done.seg.control_net_wrapper is None
 
     def test_compat_shows_them_as_they_are(self):
-        backend = EchoBackend()
+        backend = EchoBackend(record=True)
         options = replace(QUICK, compat=True, noise_mask_feather=0)
         detail(waves(), segs(seg(control=object())), backend, options)
         assert backend.jobs[0].control_frames.shape == (3, 64, 64, 3)
 
     def test_nothing_is_made_for_nobody(self):
-        backend = EchoBackend()
+        backend = EchoBackend(record=True)
         detail(waves(), segs(), backend, QUICK)
         assert backend.jobs[0].control_frames is backend.jobs[0].control_mask is None
 
@@ -265,7 +265,7 @@ class TestProgress:
             if done >= 4:
                 raise Stop
 
-        backend = EchoBackend()
+        backend = EchoBackend(record=True)
         with pytest.raises(Stop):
             detail(waves(3), segs(), backend, replace(QUICK, steps=9), progress=stop)
         assert len(backend.jobs) == 1
@@ -336,3 +336,18 @@ def test_frames_are_checked():
         detail(np.zeros((3, 4)), segs(), EchoBackend(), QUICK)
     with pytest.raises(RangeError, match="bbox of segment 0 must be at least 1 pixel"):
         detail(waves(), segs(seg(bbox=(48, 32, 48, 64))), EchoBackend(), QUICK)
+
+
+def test_memory_does_not_grow_with_the_number_of_segments():
+    import tracemalloc
+
+    def peak(count):
+        tracemalloc.start()
+        redraw(frames, segs(*(seg() for _ in range(count))), EchoBackend(), replace(QUICK, guide_size=8))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    frames = waves(24)
+    peak(1)  # what is loaded or kept once
+    assert peak(6) < 1.1 * peak(1)
