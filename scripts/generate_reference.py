@@ -217,6 +217,21 @@ def options_page(options: type, cut: click.Command | None) -> str:
     )
 
 
+def detail_options_page(options: type) -> str:
+    from maskwright.options import option_text
+
+    rows = [
+        (f"`{field.name}`", f"`{_type(field)}`", f"`{_default(field)}`", escape(option_text(field)))
+        for field in dataclasses.fields(options)
+    ]
+    return (
+        NOTE
+        + "# Options of redrawing\n\n"
+        + "Fields of `maskwright.detail.DetailOptions`, a frozen dataclass. See [Redrawing](../detail.md).\n\n"
+        + table(("field", "type", "default", "meaning"), rows)
+    )
+
+
 def _type(field: dataclasses.Field[Any]) -> str:
     kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
     return kind.replace("|", "or")
@@ -339,6 +354,7 @@ def replace_block(text: str, name: str, block: str) -> str:
 def make_pages() -> dict[Path, str]:
     """Every page that is written, whole or in part, with its text."""
     from maskwright.cli import app
+    from maskwright.detail import DetailOptions
     from maskwright.models import catalog
     from maskwright.pipeline import CutoutOptions
 
@@ -347,6 +363,7 @@ def make_pages() -> dict[Path, str]:
     pages = {
         DOCS / "reference" / "commands.md": commands_page(app),
         DOCS / "reference" / "options.md": options_page(CutoutOptions, cut),
+        DOCS / "reference" / "detail-options.md": detail_options_page(DetailOptions),
         DOCS / "reference" / "models.md": models_page(catalog()),
         DOCS / "reference" / "environment.md": environment_page(),
         models: replace_block(models.read_text(encoding="utf-8"), "models", models_table(catalog())),

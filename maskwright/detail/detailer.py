@@ -393,7 +393,7 @@ class _Work:
 
 def _to_peaks(masks: FloatArray, peaks: FloatArray) -> FloatArray:
     tops = masks.max(axis=(1, 2), keepdims=True)
-    scaled: FloatArray = masks / np.where(tops > 0, tops, 1) * peaks
+    scaled: FloatArray = masks / np.where(tops > 0, tops, np.float32(1)) * peaks
     return scaled
 
 

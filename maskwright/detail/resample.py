@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import RangeError, ShapeError
+from ..errors import EngineUnavailable, RangeError, ShapeError
 from ..geometry import resize_map
 from ..types import AnyArray, FloatArray
 
@@ -16,6 +16,7 @@ __all__ = [
     "as_frames",
     "as_masks",
     "blur_masks",
+    "load_torch",
     "resize_frames",
     "resize_masks",
     "to_float",
@@ -25,6 +26,19 @@ __all__ = [
 
 _SIGMA = 10.0  # pixels; the original's blur has it whatever its reach
 _SELECTED = 0.1  # from above this on a united mask is 1
+
+
+def load_torch() -> Any:
+    """The module torch, imported when it is needed.
+
+    Raises:
+        EngineUnavailable: It is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise EngineUnavailable("torch is not installed", hint='pip install "maskwright[torch]"') from error
+    return torch
 
 
 def as_array(values: Any) -> AnyArray:
@@ -150,8 +164,7 @@ def _blurred(masks: FloatArray, taps: AnyArray) -> FloatArray:
 
 
 def _blurred_compat(masks: FloatArray, taps: FloatArray) -> FloatArray:
-    import torch
-
+    torch = load_torch()
     line = torch.from_numpy(taps)
     line = line / line.sum()
     stack = torch.nn.functional.pad(torch.from_numpy(masks)[:, None], [len(taps) // 2] * 4, mode="reflect")

@@ -16,6 +16,7 @@ from ..errors import DetailError
 from ..types import BBox, FloatArray
 from .backend import SampleJob
 from .context import windows_of
+from .resample import load_torch
 from .schedules import SigmaTable, make_schedule
 from .steppers import SAMPLERS, Noise, Sampler, find_sampler
 
@@ -118,9 +119,9 @@ def sample(
     Raises:
         OptionError: There is no such sampler or schedule.
         DetailError: The schedule function gives no levels.
+        EngineUnavailable: Torch is not installed.
     """
-    import torch
-
+    torch = load_torch()
     options = job.options
     sampler = find_sampler(options.sampler_name)
     plan = plan_steps(options.steps, options.denoise, options.refiner_ratio if refiner else None, compat=options.compat)
@@ -154,8 +155,7 @@ def _levels(job: SampleJob, model: SamplingModel, plan: StepPlan, schedule: Sche
 
 def _mask_on(mask: FloatArray, latents: Any) -> Any:
     """(F, 1, h, w): the mask over the latents' cells."""
-    import torch
-
+    torch = load_torch()
     cells = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[:, None]
     cells = torch.nn.functional.interpolate(cells, size=latents.shape[-2:], mode="bilinear")
     return cells.expand(len(latents), -1, -1, -1).to(latents.device)
@@ -163,8 +163,7 @@ def _mask_on(mask: FloatArray, latents: Any) -> Any:
 
 def _randn(seed: int, like: Any) -> Any:
     """Noise drawn on the processor, the same on every device."""
-    import torch
-
+    torch = load_torch()
     generator = torch.Generator("cpu").manual_seed(seed % 2**64)
     return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
 
@@ -230,8 +229,7 @@ class _Walk:
         return (hard if options.compat else hard & (self.mask > 0)).float()
 
     def _noise_source(self) -> Noise:
-        import torch
-
+        torch = load_torch()
         options, like = self.job.options, self.latents
         if self.sampler.noise == "brownian":
             return _Brownian(self.job.seed, like)
@@ -291,8 +289,7 @@ def _in_windows(model: SamplingModel, x: Any, sigma: float, step: int, options: 
 
 
 def _indices(x: Any, frames: Sequence[int]) -> Any:
-    import torch
-
+    torch = load_torch()
     return torch.tensor(list(frames), device=x.device)
 
 
@@ -300,8 +297,7 @@ class _Brownian:
     """Steps of one Brownian path over the levels, scaled to unit variance. Steps may lie inside one another."""
 
     def __init__(self, seed: int, like: Any) -> None:
-        import torch
-
+        torch = load_torch()
         self._generator = torch.Generator("cpu").manual_seed(seed % 2**64)
         self._like = like
         self._path: dict[float, Any] = {}  # level -> the path there, relative to the first level asked for
@@ -311,8 +307,7 @@ class _Brownian:
         return (self._at(to) - self._at(sigma)) / math.sqrt(abs(to - sigma))
 
     def _at(self, level: float) -> Any:
-        import torch
-
+        torch = load_torch()
         if level in self._path:
             return self._path[level]
         above = min((known for known in self._path if known > level), default=None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from maskwright.detail.resample import (
     to_storage,
     unite_masks,
 )
-from maskwright.errors import RangeError, ShapeError
+from maskwright.errors import EngineUnavailable, RangeError, ShapeError
 
 
 def _box():
@@ -124,3 +126,9 @@ class TestUnite:
         masks = np.zeros((2, 1, 3), np.float32)
         masks[0, 0, 0], masks[1, 0, 1] = 1, 0.5
         assert unite_masks(masks, 3, compat=True).tolist() == [[[0, 1, 0]]]
+
+
+def test_without_torch_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(EngineUnavailable, match=r"torch is not installed; pip install .maskwright\[torch\]"):
+        blur_masks(_box(), 5, compat=True)
