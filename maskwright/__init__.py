@@ -23,6 +23,7 @@ __all__ = [
     "anime_face",
     "compat",
     "cutout",
+    "detail",
     "engines",
     "errors",
     "geometry",
@@ -37,7 +38,19 @@ __all__ = [
     "segment",
 ]
 
-_MODULES = ("anime", "compat", "engines", "errors", "geometry", "imageio", "metrics", "models", "person", "refine")
+_MODULES = (
+    "anime",
+    "compat",
+    "detail",
+    "engines",
+    "errors",
+    "geometry",
+    "imageio",
+    "metrics",
+    "models",
+    "person",
+    "refine",
+)
 _NAMES = {
     "Cutout": "imageio",
     "CutoutOptions": "pipeline",
@@ -55,6 +68,7 @@ _NAMES = {
 if TYPE_CHECKING:
     from . import anime as anime
     from . import compat as compat
+    from . import detail as detail
     from . import engines as engines
     from . import errors as errors
     from . import geometry as geometry

@@ -221,6 +221,21 @@ def options_page(options: type, cut: click.Command | None) -> str:
     )
 
 
+def detail_options_page(options: type) -> str:
+    from maskwright.options import option_text
+
+    rows = [
+        (f"`{field.name}`", f"`{_type(field)}`", f"`{_default(field)}`", escape(option_text(field)))
+        for field in dataclasses.fields(options)
+    ]
+    return (
+        NOTE
+        + "# Options of redrawing\n\n"
+        + "Fields of `maskwright.detail.DetailOptions`, a frozen dataclass. See [Redrawing](../detail.md).\n\n"
+        + table(("field", "type", "default", "meaning"), rows)
+    )
+
+
 def _type(field: dataclasses.Field[Any]) -> str:
     kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
     return kind.replace("|", "or")
@@ -365,6 +380,7 @@ def nodes_page() -> str:
 def make_pages() -> dict[Path, str]:
     """Every page that is written, whole or in part, with its text."""
     from maskwright.cli import app
+    from maskwright.detail import DetailOptions
     from maskwright.models import catalog
     from maskwright.pipeline import CutoutOptions
 
@@ -373,6 +389,7 @@ def make_pages() -> dict[Path, str]:
     pages = {
         DOCS / "reference" / "commands.md": commands_page(app),
         DOCS / "reference" / "options.md": options_page(CutoutOptions, cut),
+        DOCS / "reference" / "detail-options.md": detail_options_page(DetailOptions),
         DOCS / "reference" / "models.md": models_page(catalog()),
         DOCS / "reference" / "nodes.md": nodes_page(),
         DOCS / "reference" / "environment.md": environment_page(),

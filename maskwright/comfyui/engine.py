@@ -83,7 +83,6 @@ class ManagedEngine:
 
     def __init__(self, module: Any, *, stay: bool = True) -> None:
         import torch
-
         from comfy import model_management, model_patcher
 
         self._management = model_management
