@@ -201,10 +201,11 @@ def _eliminate(equations: Equations, bounds: _Index) -> list[_Front]:
         place[beyond] = np.arange(size, total)
         front = np.zeros(size * total)
         front[column[own] * total + place[rows]] = equations.values[own]
-        update = np.zeros((beyond.size, beyond.size))
-        for pixels, inner in updates[number]:
-            _add_update(front, update.ravel(), inner, place[pixels], size)
-        updates[number].clear()
+        update = np.zeros((beyond.size, beyond.size)) if updates[number] else None
+        if update is not None:
+            for pixels, inner in updates[number]:
+                _add_update(front, update.ravel(), inner, place[pixels], size)
+            updates[number].clear()
         diagonal, below, update = _factor(front.reshape(size, total), update)
         fronts.append(_Front(first, end, beyond, diagonal, below))
         if beyond[0] < count:
@@ -230,12 +231,12 @@ def _add_update(front: _Double, update: _Double, inner: _Double, places: _Index,
     update[(places * beyond)[:, np.newaxis] + places] += inner[own:, own:]
 
 
-def _factor(front: _Double, update: _Double) -> tuple[_Double, _Double, _Double]:
+def _factor(front: _Double, update: _Double | None) -> tuple[_Double, _Double, _Double]:
     """Eliminate the first pixels of a front.
 
     Args:
         front: (n, n + m), the upper triangle of the matrix of the n pixels and the m rows below them, each a row.
-        update: (m, m), what earlier fronts leave to the m, upper triangle; overwritten.
+        update: (m, m), what earlier fronts leave to the m, upper triangle; overwritten. None: nothing.
 
     Returns:
         (n, n) lower triangle and (m, n), the factor; and the update with this front's, as it was given.
@@ -248,10 +249,12 @@ def _factor(front: _Double, update: _Double) -> tuple[_Double, _Double, _Double]
     if failed:
         return _factor_indefinite(front, update)
     below = dtrsm(1.0, diagonal, front[:, size:].T, side=1, lower=1, trans_a=1)
+    if update is None:
+        return diagonal, below, dsyrk(-1.0, below, lower=1).T
     return diagonal, below, dsyrk(-1.0, below, beta=1.0, c=update.T, lower=1, overwrite_c=1).T
 
 
-def _factor_indefinite(front: _Double, update: _Double) -> tuple[_Double, _Double, _Double]:
+def _factor_indefinite(front: _Double, update: _Double | None) -> tuple[_Double, _Double, _Double]:
     """The same where rounding in the matrix left it not quite positive definite: pivots may be negative."""
     from scipy.linalg.blas import dgemm, dtrsm
 
@@ -263,4 +266,5 @@ def _factor_indefinite(front: _Double, update: _Double) -> tuple[_Double, _Doubl
         diagonal[i:, i] /= np.sqrt(np.abs(diagonal[i, i]))
         diagonal[i + 1 :, i + 1 :] -= signs[i] * np.outer(diagonal[i + 1 :, i], diagonal[i + 1 :, i])
     below = dtrsm(1.0, diagonal, front[:, size:].T, side=1, lower=1, trans_a=1)
-    return diagonal, below * signs, update - dgemm(1.0, below * signs, below, trans_b=1).T
+    own = dgemm(-1.0, below * signs, below, trans_b=1).T
+    return diagonal, below * signs, own if update is None else update + own

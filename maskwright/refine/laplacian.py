@@ -22,8 +22,8 @@ _Index: TypeAlias = NDArray[np.intp]
 _Double: TypeAlias = NDArray[np.float64]
 _Products: TypeAlias = Callable[[_Double], tuple[_Double, _Double]]
 
-_TILE = 16  # pixels a side
-_TILES = 16  # tiles at a time: what they need stays in the cache
+_TILE = 8  # pixels a side
+_TILES = 64  # tiles at a time: what they need stays in the cache
 _PIXELS = 1 << 12  # equations put in order at a time
 _WINDOW = [(y, x) for y in range(3) for x in range(3)]
 _STENCIL = [(y, x) for y in range(5) for x in range(5)]
@@ -89,16 +89,13 @@ def _add_windows(left: _Double, right: _Double, inside: NDArray[np.bool_]) -> _D
     """(26, TILE, TILE, T) what all windows give to the equations; the right sides are 0."""
     stencils = np.zeros((26, _TILE, _TILE, inside.shape[-1]))
     weight = inside / 9
-    products = np.empty(left.shape[1:])
     share = np.empty(weight.shape)
     complete = inside.all()
     for i, (row, column) in enumerate(_WINDOW):
         first = (2 - row, 2 - column)  # the windows in which a pixel is number i
         stencils[_OWN] += _shifted(inside, first, _TILE)
         for j in range(i, 9):
-            np.multiply(left[i], right[j], out=products)
-            np.add(products[0], products[1], out=share)
-            share += products[2]
+            np.einsum("cyxt,cyxt->yxt", left[i], right[j], out=share)
             if not complete:
                 share *= inside
             share += weight

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from maskwright.errors import EmptyTrimap, RangeError, ShapeError
-from maskwright.refine import estimate_alpha, make_trimap
+from maskwright.refine import elimination, estimate_alpha, make_trimap
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
@@ -163,6 +163,27 @@ def test_refuses_a_trimap_without_one_zone(value, zone, cure):
     message = f"the trimap's {zone} must be at least one pixel, got none; {cure} or erode less"
     with pytest.raises(EmptyTrimap, match=re.escape(message)):
         estimate_alpha(np.zeros((4, 4, 3)), np.array([[0.5, value, value, 0.5]] * 4))
+
+
+def test_refuses_a_trimap_that_is_unknown_everywhere():
+    with pytest.raises(EmptyTrimap, match="the trimap's background must be at least one pixel, got none"):
+        estimate_alpha(np.zeros((4, 4, 3)), np.full((4, 4), 0.5))
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_the_same_bytes_on_any_number_of_threads(compat):
+    y, x = np.mgrid[:120, :150]
+    distance = np.hypot(y - 60, x - 75)
+    trimap = np.where(distance < 20, 1, np.where(distance > 50, 0, 0.5))
+    image = np.random.default_rng(0).integers(0, 255, (120, 150, 3), dtype=np.uint8)
+    read, write = elimination._openblas()
+    before, results = read(), []
+    for count in (1, 2, 2):
+        write(count)
+        results.append(estimate_alpha(image, trimap, compat=compat))
+    write(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[1], results[2])
 
 
 @pytest.mark.parametrize("epsilon", [0, -1, 1e-13, np.nan, np.inf])
