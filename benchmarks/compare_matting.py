@@ -126,8 +126,8 @@ on one side only.
 """
 
 
-MEMORY_TEXT = """A ring of {unknown:.2f} million unknown pixels in 12 megapixels takes {seconds:.1f} s and {peak:.1f} GiB
-beside the picture."""
+MEMORY_TEXT = """A ring of {unknown:.2f} million unknown pixels in 12 megapixels takes {seconds:.1f} s and
+{peak:.1f} GiB beside the picture."""
 
 
 class Peer:
@@ -222,7 +222,8 @@ def extended_products(colors: np.ndarray, epsilon: float) -> tuple[np.ndarray, n
             (i, j), (k, m) = [n for n in range(3) if n != b], [n for n in range(3) if n != a]
             adjugate[a, b] = (-1) ** (a + b) * (spread[i, k] * spread[j, m] - spread[i, m] * spread[j, k])
     adjugate /= sum(spread[0, k] * adjugate[k, 0] for k in range(3))
-    return np.stack([(adjugate * pixel).sum(axis=1) for pixel in c]), c
+    left = np.stack([(adjugate * pixel).sum(axis=1) for pixel in c])
+    return left.astype(np.float64), c.astype(np.float64)
 
 
 def compare_alpha(peer: Peer, data: Path, rounds: int) -> list[dict[str, Any]]:

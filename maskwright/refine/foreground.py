@@ -23,6 +23,7 @@ _TRANSPARENT_TO = 1 / 510  # half a step of 8 bits; what opacity is farther from
 _OPAQUE_FROM = 1 - _TRANSPARENT_TO
 _SMALL = 32  # pixels a side up to which a level counts as small
 _SMALL_SWEEPS, _SWEEPS = 10, 4
+_BLOCK = 1 << 14  # pixels worked on together: what they need stays in the cache
 _BESIDE = ((0, -1), (0, 1), (-1, 0), (1, 0))
 _SAMPLES = 256  # a side, for the mean colours that everything starts from
 
@@ -44,8 +45,8 @@ class _Level(NamedTuple):
     places: _Index  # (N,) row * width + column, ascending
 
 
-class _Half(NamedTuple):
-    """Every second pixel of a level, as on a chessboard, and what a sweep needs of it."""
+class _Block(NamedTuple):
+    """Some pixels of a level that do not touch, as on a chessboard, and what a sweep needs of them."""
 
     pixels: _Index  # (N,) which of the level
     neighbours: _Index  # (4, N) where they stand in the state
@@ -164,37 +165,44 @@ def _start(picture: _Picture) -> FloatArray:
 
 def _relax(picture: _Picture, level: _Level, start: FloatArray) -> FloatArray:
     """(6, N) the colours of a level, every second pixel in turn drawn towards its neighbours and the picture."""
-    state = [start]
+    state, size = [start], start.shape[1]
     y, x = np.divmod(level.places, level.size_hw[1])
-    halves = []
+    blocks = []
     for parity in (0, 1):
         pixels = np.flatnonzero((y + x) & 1 == parity)
-        half, fixed = _half(picture, level, pixels, start[:, pixels], sum(part.shape[1] for part in state))
-        halves.append(half)
-        state.append(fixed)
+        for first in range(0, pixels.size, _BLOCK):
+            part = pixels[first : first + _BLOCK]
+            block, fixed = _prepare(picture, level, part, start[:, part], size)
+            blocks.append(block)
+            state.append(fixed)
+            size += fixed.shape[1]
     colors = np.concatenate(state, axis=1)
     for _ in range(_SMALL_SWEEPS if max(level.size_hw) <= _SMALL else _SWEEPS):
-        for half in halves:
-            _sweep(colors, half)
+        for block in blocks:
+            _sweep(colors, block)
     return colors[:, : start.shape[1]]
 
 
-def _half(
+def _prepare(
     picture: _Picture, level: _Level, pixels: _Index, start: FloatArray, first_fixed: int
-) -> tuple[_Half, FloatArray]:
-    """One half of a level, and the (6, M) colours of neighbours that are not soft, to stand from `first_fixed` on."""
+) -> tuple[_Block, FloatArray]:
+    """A block, and the (6, M) colours of neighbours that are not soft, to stand in the state from `first_fixed` on."""
     height, width = level.size_hw
     places = level.places[pixels]
     y, x = np.divmod(places, width)
-    alpha, colors = _pick(picture, level.step, y, x)
+    at = _source(picture, level.step, y, x)
+    alpha, colors = picture.alpha.ravel()[at], _pick_colors(picture, at)
     neighbours = np.empty((4, pixels.size), dtype=np.intp)
     weights = np.empty((2, 4, pixels.size), dtype=np.float32)
     fixed = []
     for beside, (dy, dx) in enumerate(_BESIDE):
         inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-        found = np.searchsorted(level.places, places + dy * width + dx).clip(0, level.places.size - 1)
-        soft = inside & (level.places[found] == places + dy * width + dx)
-        other, tint = _pick(picture, level.step, (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1))
+        place = places + dy * width + dx
+        found = np.searchsorted(level.places, place) if dy else pixels + dx
+        found = found.clip(0, level.places.size - 1)
+        soft = inside & (level.places[found] == place)
+        at = _source(picture, level.step, (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1))
+        other = picture.alpha.ravel()[at]
         opaque = other > 0.5
         # A neighbour that is not soft has a foreground or a background; for the other the pixel stands itself.
         pull = picture.regularization + picture.gradient_weight * np.abs(alpha - other)
@@ -206,17 +214,21 @@ def _half(
         first_fixed += outside.size
         fixed.append(start[:, outside])
         for part, known in ((slice(3), opaque[outside]), (slice(3, 6), ~opaque[outside])):
-            fixed[-1][part, known] = tint[:, outside[known]]
-    return _Half(pixels, neighbours, *_gains(weights, alpha, picture.regularization), alpha, colors), np.concatenate(
-        fixed, axis=1
-    )
+            fixed[-1][part, known] = _pick_colors(picture, at[outside[known]])
+    weights, gains = _gains(weights, alpha, picture.regularization)
+    return _Block(pixels, neighbours, weights, gains, alpha, colors), np.concatenate(fixed, axis=1)
 
 
-def _pick(picture: _Picture, step: int, y: _Index, x: _Index) -> tuple[FloatArray, FloatArray]:
-    """(N,) alpha and (3, N) colours of pixels of a level."""
+def _source(picture: _Picture, step: int, y: _Index, x: _Index) -> _Index:
+    """(N,) which pixels of the picture stand for pixels of a level."""
     height, width = picture.alpha.shape
-    at = _middles(y, step, height) * width + _middles(x, step, width)
-    return picture.alpha.reshape(-1)[at], np.ascontiguousarray(to_unit(picture.colors.reshape(-1, 3)[at]).T)
+    source: _Index = _middles(y, step, height) * width + _middles(x, step, width)
+    return source
+
+
+def _pick_colors(picture: _Picture, at: _Index) -> FloatArray:
+    """(3, N) colours of pixels of the picture."""
+    return np.ascontiguousarray(to_unit(picture.colors.reshape(-1, 3)[at]).T)  # (N, 3) -> (3, N)
 
 
 def _gains(weights: FloatArray, alpha: FloatArray, hold: np.float32) -> tuple[FloatArray, FloatArray]:
@@ -235,14 +247,14 @@ def _gains(weights: FloatArray, alpha: FloatArray, hold: np.float32) -> tuple[Fl
     return weights, gains
 
 
-def _sweep(colors: FloatArray, half: _Half) -> None:
-    """Renew one half of the pixels in the state (6, N + fixed)."""
+def _sweep(colors: FloatArray, block: _Block) -> None:
+    """Renew the pixels of a block in the state (6, N + fixed)."""
     means = []
-    for part, weights in zip((colors[:3], colors[3:]), half.weights, strict=True):
-        mean = part.take(half.neighbours[0], axis=1) * weights[0]
-        for neighbours, weight in zip(half.neighbours[1:], weights[1:], strict=True):
+    for part, weights in zip((colors[:3], colors[3:]), block.weights, strict=True):
+        mean = part.take(block.neighbours[0], axis=1) * weights[0]
+        for neighbours, weight in zip(block.neighbours[1:], weights[1:], strict=True):
             mean += part.take(neighbours, axis=1) * weight
         means.append(mean)
-    missed = half.colors - half.alpha * means[0] - (1 - half.alpha) * means[1]
-    for part, mean, gain in zip((colors[:3], colors[3:]), means, half.gains, strict=True):
-        part[:, half.pixels] = (mean + gain * missed).clip(0, 1)
+    missed = block.colors - block.alpha * means[0] - (1 - block.alpha) * means[1]
+    for part, mean, gain in zip((colors[:3], colors[3:]), means, block.gains, strict=True):
+        part[:, block.pixels] = (mean + gain * missed).clip(0, 1)

@@ -77,6 +77,13 @@ def test_what_comes_out():
     np.testing.assert_array_equal(foreground, estimate_foreground(image, alpha))
 
 
+def test_blocks_change_nothing(monkeypatch):
+    image, alpha = example((33, 41))
+    whole = estimate_foreground(image, alpha)
+    monkeypatch.setattr(module, "_BLOCK", 7)
+    np.testing.assert_array_equal(estimate_foreground(image, alpha), whole)
+
+
 def test_sure_pixels_keep_their_colours():
     image, alpha = example((20, 30))
     sure = (alpha <= 1 / 510) | (alpha >= 1 - 1 / 510)
