@@ -221,7 +221,9 @@ def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> t
     from .refine.alpha import estimate_alpha
 
     foreground, background, size = options.trimap_numbers
-    trimap = masks.make_trimap(mask, foreground_threshold=foreground, background_threshold=background, erode_size=size)
+    from .refine.trimap import make_trimap
+
+    trimap = make_trimap(mask, foreground_threshold=foreground, background_threshold=background, erode_size=size)
     try:
         return estimate_alpha(image, trimap), ()
     except EmptyTrimap as error:
