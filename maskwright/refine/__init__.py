@@ -23,7 +23,7 @@ from .masks import (
     smooth,
     threshold,
 )
-from .matting import refine_alpha
+from .matting import match_alpha, refine_alpha
 from .shapes import make_annotation, mask_to_polygons, mask_to_rle, rle_to_mask
 from .trimap import make_trimap
 
@@ -45,6 +45,7 @@ __all__ = [
     "make_trimap",
     "mask_to_polygons",
     "mask_to_rle",
+    "match_alpha",
     "over_color",
     "over_image",
     "post_process",

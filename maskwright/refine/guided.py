@@ -121,7 +121,9 @@ def fit_affine(colors: _Double, values: _Double, weights: _Double | None, radius
     mean = _box(weights * values, radius) / total
     weighted = [weights * plane for plane in planes]
     covariance = {
-        (a, b): _box(weighted[a] * planes[b], radius) / total - means[a] * means[b] for a in range(3) for b in range(a + 1)
+        (a, b): _box(weighted[a] * planes[b], radius) / total - means[a] * means[b]
+        for a in range(3)
+        for b in range(a + 1)
     }
     for a in range(3):
         covariance[a, a] += epsilon

@@ -1,32 +1,35 @@
 """Opacity from a picture and a soft mask, coarse to fine: what `alpha_matting` does unless it is told otherwise.
 
-Closed-form matting, with the mask as a prior that counts more the surer it is, solved for the mask's edge alone on small
-pictures of growing size. Each solution is the prior of the next; the last one is enlarged by its local affine functions
-of colour. What is solved for is bounded, whatever the size of the picture; the rest is linear in it.
+Closed-form matting, with the mask as a prior that counts more the surer it is, solved for the mask's edge alone on
+small pictures of growing size. Each solution is the prior of the next; the last one is enlarged by its local affine
+functions of colour. What is solved for is bounded, whatever the size of the picture; the rest is linear in it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmptyTrimap, RangeError
+from ..geometry import resize_map
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
-from .guided import apply_affine, fit_affine, merge_edge, scaled_hw, shrink_pair
-from .trimap import edge_weight
+from .alpha import estimate_alpha
+from .budget import FINEST, Budget, MattingPlan, parse_budget, plan_exact, plan_refinement
+from .guided import apply_affine, fit_affine, guided_alpha, merge_edge, scaled_hw, shrink_pair
+from .trimap import edge_weight, make_trimap
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["refine_alpha"]
+__all__ = ["match_alpha", "refine_alpha"]
 
 _Bits: TypeAlias = NDArray[np.bool_]
 _Double: TypeAlias = NDArray[np.float64]
 _Index: TypeAlias = NDArray[np.intp]
 
+_LEAST_SIDE = 16
 _COARSEST = 128  # pixels; the longer side of the first solution
 _EPSILON = 1e-5  # of the matting windows
 _MASK_PULL = 3e-3  # how much a sure pixel of the mask counts against the colours
@@ -38,8 +41,66 @@ _TOLERANCE = 1e-4  # of the residual
 _WINDOW = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
+def match_alpha(
+    image: AnyArray,
+    mask: AnyArray,
+    *,
+    numbers: tuple[int, int, int] | None = None,
+    budget: float | str | None = None,
+    previous: AnyArray | None = None,
+) -> tuple[FloatArray, str]:
+    """The opacity that belongs to a mask, as `alpha_matting` finds it, and what was given up for it, "" for nothing.
+
+    Args:
+        image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
+        mask: (H, W) float in [0, 1] or bool; 1 = selected.
+        numbers: Foreground threshold, background threshold and erosion of `make_trimap`: alpha is then exact, as by
+            `estimate_alpha`, up to a million unknown pixels, and coarse to fine above. None: by `refine_alpha`.
+        budget: What it may cost: seconds, or text such as `2s` or `0.1mp`, millions of pixels solved for. Over it alpha
+            is solved for at a smaller size, at last by `guided_alpha`. None: no limit.
+        previous: (H, W) float in [0, 1], the opacity of the frame before, for `refine_alpha`.
+
+    Raises:
+        ShapeError: The arrays are not of one size.
+        RangeError: Values outside their range or not finite.
+        OptionError: The numbers contradict each other, or the budget is none.
+        EmptyTrimap: The mask has no edge, or the trimap no foreground or no background.
+    """
+    limit = parse_budget(budget)
+    check_image(image)
+    mask = check_mask(mask)
+    check_same_size(image, mask, ("image", "mask"))
+    if numbers is not None:
+        return _match_trimap(image, _numbered(mask, numbers), limit)
+    small = resize_map(mask, scaled_hw(mask.shape, FINEST), "area").clip(0, 1)
+    open_pixels = int(np.count_nonzero(edge_weight(small)))
+    if not open_pixels:
+        raise EmptyTrimap("the mask's edge", expected="somewhere", got="nowhere", hint="there is nothing to match")
+    plan = plan_refinement(mask.shape, open_pixels, limit)
+    return _match_coarsely(image, mask, plan, previous), plan.note
+
+
+def _numbered(mask: FloatArray, numbers: tuple[int, int, int]) -> FloatArray:
+    foreground, background, size = numbers
+    return make_trimap(mask, foreground_threshold=foreground, background_threshold=background, erode_size=size)
+
+
+def _match_trimap(image: AnyArray, trimap: FloatArray, limit: Budget) -> tuple[FloatArray, str]:
+    unknown = trimap == 0.5
+    plan = plan_exact(trimap.shape, int(np.count_nonzero(unknown)), limit)
+    if plan.side is None:
+        return estimate_alpha(image, trimap), plan.note
+    return np.where(unknown, _match_coarsely(image, trimap, plan, None), trimap), plan.note
+
+
+def _match_coarsely(image: AnyArray, mask: FloatArray, plan: MattingPlan, previous: AnyArray | None) -> FloatArray:
+    if not plan.side:
+        return guided_alpha(image, mask)
+    return refine_alpha(image, mask, previous=previous, side=plan.side)
+
+
 def refine_alpha(
-    image: AnyArray, mask: AnyArray, *, previous: AnyArray | None = None, side: int = 512
+    image: AnyArray, mask: AnyArray, *, previous: AnyArray | None = None, side: int = FINEST
 ) -> FloatArray:
     """The opacity of a soft mask's edge by the picture's colours; elsewhere the mask as it is.
 
@@ -71,28 +132,43 @@ def refine_alpha(
     check_image(image)
     mask = check_mask(mask)
     check_same_size(image, mask, ("image", "mask"))
-    if not side >= 16:
-        raise RangeError("side", expected="16 pixels or more", got=f"{side:g}", hint="usual is 512")
+    if not side >= _LEAST_SIDE:
+        raise RangeError("side", expected=f"{_LEAST_SIDE} pixels or more", got=f"{side:g}", hint=f"usual is {FINEST}")
     sizes = _sizes(mask.shape, int(side))
     finest, small = shrink_pair(image, mask, sizes[-1])
-    prior: _Double | None = None
+    before: FloatArray | None = None
     if previous is not None:
-        previous = check_mask(previous, "previous")
-        check_same_size(image, previous, ("image", "previous"))
+        before = check_mask(previous, "previous")
+        check_same_size(image, before, ("image", "previous"))
+        before = resize_map(before, sizes[-1], "area")
         sizes = sizes[-1:]
-        prior = shrink_pair(finest, previous, sizes[-1])[1] if previous.shape == sizes[-1] else None
+    affine: FloatArray | None = None
     for size_hw in sizes:
         colors, coarse = shrink_pair(finest, small, size_hw)
-        weight = edge_weight(coarse)
-        if prior is None:
-            prior, pull = coarse.astype(np.float64), _MASK_PULL * (2 * coarse - 1) ** 2 + _LEAST_PULL
-        else:
+        if affine is not None:
             prior, pull = apply_affine(affine, colors), np.full(coarse.shape, _LEVEL_PULL)
+        else:
+            prior, pull = _mask_prior(coarse, before)
+        weight = edge_weight(coarse)
         alpha = _solve(colors, coarse, weight > 0, prior, pull)
         affine = fit_affine(colors, alpha, None, 1, _AFFINE_EPSILON)
-    if mask.shape == sizes[-1]:
+    if affine is None or mask.shape == sizes[-1]:
         return (mask + weight * (alpha - mask)).astype(np.float32)
     return merge_edge(image, mask, affine, weight)
+
+
+def _mask_prior(mask: FloatArray, before: FloatArray | None) -> tuple[_Double, _Double]:
+    """What alpha would be without colours, and how much that counts: the surer the mask, the more.
+
+    Where the frame before agrees with the mask, its opacity stands for the mask's.
+    """
+    values = mask.astype(np.float64)
+    pull: _Double = _MASK_PULL * (2 * values - 1) ** 2 + _LEAST_PULL
+    if before is None:
+        return values, pull
+    change = before - values
+    trust = (1 - 2 * np.abs(change)).clip(0, 1)
+    return values + trust * change, pull + _LEVEL_PULL * trust
 
 
 def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
@@ -158,7 +234,7 @@ def _stencil(colors: _Double, pixels: tuple[_Index, _Index]) -> _Double:
     centers = (y + 1) * width + x + 1
     planes = colors.reshape(-1, 3).T.copy()  # (h, w, 3) -> (3, h * w)
     whitened = _whiten(np.stack([planes[:, centers + dy * width + dx] for dy, dx in _WINDOW]))
-    stencil = np.zeros((25, height * width))
+    stencil: _Double = np.zeros((25, height * width))
     for i, (dy, dx) in enumerate(_WINDOW):
         for j, (ey, ex) in enumerate(_WINDOW[i:], start=i):
             share = -(1 + np.einsum("an,an->n", whitened[i], whitened[j])) / 9
@@ -172,7 +248,7 @@ def _stencil(colors: _Double, pixels: tuple[_Index, _Index]) -> _Double:
 
 def _whiten(colors: _Double) -> _Double:
     """Centred colours (9, 3, N) of N windows, such that their dot products are Mahalanobis products."""
-    centered = colors - colors.mean(axis=0)
+    centered: _Double = colors - colors.mean(axis=0)
     covariance = np.einsum("ian,ibn->abn", centered, centered) / 9
     for a in range(3):
         covariance[a, a] += _EPSILON / 9
@@ -192,7 +268,7 @@ def _conjugate_gradients(matrix: csr_array, right: _Double, start: _Double) -> _
     Sums are NumPy's own, not the linear algebra library's, whose order depends on the number of threads.
     """
     scale = 1 / matrix.diagonal()
-    solution = start.copy()
+    solution: _Double = start.copy()
     residual = right - matrix @ solution
     direction = scale * residual
     energy = first = float((residual * direction).sum())

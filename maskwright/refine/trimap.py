@@ -86,7 +86,8 @@ def edge_weight(mask: FloatArray) -> FloatArray:
     """
     from scipy.ndimage import distance_transform_edt
 
-    open_ = ((mask > _SURE) & (mask < 1 - _SURE)) | _edge(mask >= 0.5)
+    low, high = mask <= _SURE, mask >= 1 - _SURE
+    open_ = ~(low | high) | _edge(low, high)
     if not open_.any():
         return np.zeros(mask.shape, dtype=np.float32)
     reach = 0.4 + max(1.0, max(mask.shape) * _REACH)
@@ -95,16 +96,14 @@ def edge_weight(mask: FloatArray) -> FloatArray:
     return weight
 
 
-def _edge(selected: _Bits) -> _Bits:
-    """Pixels that differ from one beside, above or below them."""
-    edge = np.zeros_like(selected)
+def _edge(low: _Bits, high: _Bits) -> _Bits:
+    """Pixels where the two zones touch, side by side."""
+    edge = np.zeros_like(low)
     for axis in (0, 1):
-        first, second = (slice(None, -1), slice(1, None))
-        here, there = (np.swapaxes(edge, 0, axis)[part] for part in (first, second))
-        values = np.swapaxes(selected, 0, axis)
-        differ = values[first] != values[second]
-        here |= differ
-        there |= differ
+        zones = [np.swapaxes(zone, 0, axis) for zone in (low, high, edge)]
+        touch = (zones[0][:-1] & zones[1][1:]) | (zones[1][:-1] & zones[0][1:])
+        zones[2][:-1] |= touch
+        zones[2][1:] |= touch
     return edge
 
 
