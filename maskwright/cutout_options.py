@@ -12,6 +12,7 @@ from .geometry import parse_aspect, parse_padding
 from .imageio import LoadedImage
 from .options import check_options, describe_options, option
 from .refine import layers
+from .refine.budget import parse_budget
 from .refine.masks import FeatherSide
 
 __all__ = ["CutoutOptions"]
@@ -35,13 +36,32 @@ class CutoutOptions:
         False, "Find the exact opacity of edges, and the subject's own colours there.", group="edges"
     )
     alpha_matting_foreground_threshold: int | None = option(
-        None, "Above it the mask is sure foreground. None: 240.", group="edges", low=1, high=255
+        None,
+        "Above it the mask is sure foreground. None: automatic; 240 with another number or compat.",
+        group="edges",
+        low=1,
+        high=255,
     )
     alpha_matting_background_threshold: int | None = option(
-        None, "Below it the mask is sure background. None: 10.", group="edges", low=1, high=255
+        None,
+        "Below it the mask is sure background. None: automatic; 10 with another number or compat.",
+        group="edges",
+        low=1,
+        high=255,
     )
     alpha_matting_erode_size: int | None = option(
-        None, "How far both sure zones are eroded. None: 10.", group="edges", unit="pixels", low=0
+        None,
+        "How far both sure zones are eroded. None: automatic; 10 with another number or compat.",
+        group="edges",
+        unit="pixels",
+        low=0,
+    )
+    budget: float | str | None = option(
+        None,
+        "What finding the opacity may cost: seconds, such as 2s, or millions of pixels solved for, such as 0.1mp. Over "
+        "it the opacity is found at a smaller size, and a note says so. None: no limit.",
+        group="edges",
+        unit="SECONDS|MEGAPIXELSmp",
     )
     decontaminate: bool = option(
         False, "Give edges the subject's own colours without changing their opacity.", group="edges"
@@ -137,6 +157,7 @@ class CutoutOptions:
         check_options(self)
         if self.compat and self.depth != 8:
             raise OptionError("depth with compat", expected="8", got=repr(self.depth), hint="leave one of them out")
+        parse_budget(self.budget)
         self._check_bgcolor()
         self._check_frame()
         self._check_layers()
@@ -185,11 +206,9 @@ class CutoutOptions:
             )
 
     def _check_matting(self) -> None:
-        foreground, background, size = self.trimap_numbers
-        if not all(isinstance(value, (int, np.integer)) for value in self.trimap_numbers):
-            raise OptionError(
-                "alpha matting numbers", expected="whole numbers", got=repr(self.trimap_numbers), hint="240, 10, 10"
-            )
+        foreground, background, size = numbers = self._usual_numbers()
+        if not all(isinstance(value, (int, np.integer)) for value in numbers):
+            raise OptionError("alpha matting numbers", expected="whole numbers", got=repr(numbers), hint="240, 10, 10")
         if not (0 < background < foreground <= 255):
             raise OptionError(
                 "alpha matting thresholds",
@@ -201,15 +220,23 @@ class CutoutOptions:
             raise OptionError("alpha_matting_erode_size", expected="0 or more", got=str(size), hint="usual is 10")
 
     @property
-    def trimap_numbers(self) -> tuple[int, int, int]:
-        """Foreground threshold, background threshold (8-bit units) and erosion (pixels) in force."""
-        values = (
+    def trimap_numbers(self) -> tuple[int, int, int] | None:
+        """Foreground threshold, background threshold (8-bit units) and erosion (pixels); None: automatic."""
+        automatic = not self.compat and all(number is None for number in self._given_numbers())
+        return None if automatic else self._usual_numbers()
+
+    def _given_numbers(self) -> tuple[int | None, int | None, int | None]:
+        return (
             self.alpha_matting_foreground_threshold,
             self.alpha_matting_background_threshold,
             self.alpha_matting_erode_size,
         )
+
+    def _usual_numbers(self) -> tuple[int, int, int]:
+        """The numbers given, rembg's for those left out."""
         foreground, background, size = (
-            default if value is None else value for value, default in zip(values, _THRESHOLD.values(), strict=True)
+            usual if given is None else given
+            for given, usual in zip(self._given_numbers(), _THRESHOLD.values(), strict=True)
         )
         return foreground, background, size
 

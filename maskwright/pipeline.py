@@ -217,17 +217,15 @@ def _refine(
 
 
 def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> tuple[FloatArray, tuple[str, ...]]:
-    """Exact alpha; the mask as it is where the picture holds no sure foreground or background."""
-    from .refine.alpha import estimate_alpha
+    """The edge's opacity; the mask as it is where it says nothing of an edge, or of a subject or a background."""
+    from .refine.matting import match_alpha
 
-    foreground, background, size = options.trimap_numbers
-    trimap = masks.make_trimap(mask, foreground_threshold=foreground, background_threshold=background, erode_size=size)
     try:
-        return estimate_alpha(image, trimap), ()
+        alpha, note = match_alpha(image, mask, numbers=options.trimap_numbers, budget=options.budget)
     except EmptyTrimap as error:
-        note = f"alpha matting left out: {error.what}"
+        alpha, note = mask, f"alpha matting left out: {error.what}"
         _logger.warning(note)
-        return mask, (note,)
+    return alpha, (note,) if note else ()
 
 
 def _cut_as_original(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> Cutout:
@@ -257,8 +255,9 @@ def _cut_one_as_original(picture: Image, mask: FloatArray, options: CutoutOption
 
 def _matting_as_original(picture: Image, gray: Image, options: CutoutOptions) -> Image:
     """Closed-form matting, or estimated colours on the mask as it is where rembg falls back to that."""
+    numbers = cast("tuple[int, int, int]", options.trimap_numbers)  # with compat they are never automatic
     try:
-        return compose.alpha_matting_cutout_compat(picture, gray, *options.trimap_numbers)
+        return compose.alpha_matting_cutout_compat(picture, gray, *numbers)
     except EmptyTrimap as error:
         _logger.warning("alpha matting left out: %s", error.what)
         return compose.decontaminate_cutout_compat(picture, gray)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .alpha import estimate_alpha
 from .compose import make_rgba, over_color, over_image
 from .foreground import estimate_foreground
+from .guided import guided_alpha
 from .layers import blur_background, make_outline, make_shadow
 from .masks import (
     combine,
@@ -16,15 +17,16 @@ from .masks import (
     grow,
     invert,
     keep_largest,
-    make_trimap,
     post_process,
     remove_islands,
     shrink,
     smooth,
     threshold,
 )
+from .matting import match_alpha, refine_alpha
 from .shapes import make_annotation, mask_to_polygons, mask_to_rle, rle_to_mask
 from .skin import split_skin
+from .trimap import make_trimap
 
 __all__ = [
     "blur_background",
@@ -34,6 +36,7 @@ __all__ = [
     "feather",
     "fill_holes",
     "grow",
+    "guided_alpha",
     "invert",
     "keep_largest",
     "make_annotation",
@@ -43,9 +46,11 @@ __all__ = [
     "make_trimap",
     "mask_to_polygons",
     "mask_to_rle",
+    "match_alpha",
     "over_color",
     "over_image",
     "post_process",
+    "refine_alpha",
     "remove_islands",
     "rle_to_mask",
     "shrink",

@@ -15,7 +15,7 @@ from ..errors import OptionError, RangeError, ShapeError
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
 from .alpha import estimate_alpha
 from .foreground import estimate_foreground
-from .masks import make_trimap
+from .trimap import make_trimap
 
 if TYPE_CHECKING:
     from PIL.Image import Image

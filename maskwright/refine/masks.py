@@ -19,13 +19,14 @@ from ..types import AnyArray, FloatArray, check_mask, check_same_size
 __all__ = [
     "Combination",
     "FeatherSide",
+    "checked_pixels",
     "combine",
     "feather",
     "fill_holes",
     "grow",
     "invert",
     "keep_largest",
-    "make_trimap",
+    "mask_to_bytes",
     "post_process",
     "remove_islands",
     "shrink",
@@ -135,7 +136,7 @@ def grow(mask: AnyArray, pixels: float) -> FloatArray:
         >>> grow(np.array([[0.0, 0.0, 0.0, 0.5, 1.0]]), 2)
         array([[0. , 0.5, 1. , 1. , 1. ]], dtype=float32)
     """
-    return _disc_extreme(check_mask(mask), _checked_pixels(pixels), np.maximum)
+    return _disc_extreme(check_mask(mask), checked_pixels(pixels), np.maximum)
 
 
 def shrink(mask: AnyArray, pixels: float) -> FloatArray:
@@ -155,7 +156,7 @@ def shrink(mask: AnyArray, pixels: float) -> FloatArray:
         >>> shrink(np.array([[0.0, 0.5, 1.0, 1.0, 1.0]]), 2)
         array([[0. , 0. , 0. , 0.5, 1. ]], dtype=float32)
     """
-    return _disc_extreme(check_mask(mask), _checked_pixels(pixels), np.minimum)
+    return _disc_extreme(check_mask(mask), checked_pixels(pixels), np.minimum)
 
 
 def feather(mask: AnyArray, pixels: float, side: FeatherSide = "centered") -> FloatArray:
@@ -181,7 +182,7 @@ def feather(mask: AnyArray, pixels: float, side: FeatherSide = "centered") -> Fl
     mask = check_mask(mask)
     if side not in get_args(FeatherSide):
         raise OptionError("side", expected=" or ".join(get_args(FeatherSide)), got=repr(side), hint="use centered")
-    reach = _checked_pixels(pixels)
+    reach = checked_pixels(pixels)
     if reach == 0:
         return np.array(mask)
     soft: FloatArray = gaussian_filter(mask, reach / 2, mode="nearest", radius=int(np.ceil(reach))).clip(0, 1)
@@ -218,7 +219,7 @@ def smooth(mask: AnyArray, pixels: float) -> FloatArray:
         moves an outline by its curvature).
     """
     mask = check_mask(mask)
-    radius = min(_checked_pixels(pixels), float(np.hypot(*mask.shape)))
+    radius = min(checked_pixels(pixels), float(np.hypot(*mask.shape)))
     reach = int(radius)
     padded = np.pad(mask, reach, mode="edge")
     dy, dx = np.nonzero(np.hypot(*np.ogrid[-reach : reach + 1, -reach : reach + 1]) <= radius)
@@ -256,7 +257,7 @@ def fill_holes(mask: AnyArray, area: float) -> FloatArray:
     """
     mask = check_mask(mask)
     labels, areas = _regions(mask < _LEVEL, _CROSS)
-    hole = areas <= _checked_pixels(area, "area", "square pixels")
+    hole = areas <= checked_pixels(area, "area", "square pixels")
     for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         hole[border] = False
     hole[0] = False  # what is no region
@@ -283,7 +284,7 @@ def remove_islands(mask: AnyArray, area: float) -> FloatArray:
     """
     mask = check_mask(mask)
     labels, areas = _regions(mask >= _LEVEL, _EIGHT)
-    kept = areas >= _checked_pixels(area, "area", "square pixels")
+    kept = areas >= checked_pixels(area, "area", "square pixels")
     return _only(mask, labels, kept)
 
 
@@ -336,84 +337,25 @@ def post_process(mask: AnyArray) -> FloatArray:
     """
     from scipy import ndimage
 
-    opened = ndimage.grey_opening(_to_bytes(check_mask(mask)), footprint=_CROSS)
+    opened = ndimage.grey_opening(mask_to_bytes(check_mask(mask)), footprint=_CROSS)
     blurred = ndimage.gaussian_filter(opened.astype(np.float64), sigma=2)
     hard: FloatArray = (blurred >= 127).astype(np.float32)
     return hard
 
 
-def make_trimap(
-    mask: AnyArray,
-    *,
-    foreground_threshold: float = 240,
-    background_threshold: float = 10,
-    erode_size: int = 10,
-    compat: bool = False,
-) -> FloatArray:
-    """The trimap that says where a mask is to be trusted.
-
-    Args:
-        mask: (H, W) float in [0, 1] or bool; 1 = selected.
-        foreground_threshold: Above this, in units of 1/255, the mask is surely foreground.
-        background_threshold: Below this, in units of 1/255, 1 or more, the mask is surely background.
-        erode_size: By half of this many pixels, rounded down, both sure zones step back from their edges, to
-            all eight sides.
-        compat: Erode as rembg does: by a square of this many pixels, off centre where the number is even, by
-            the 3 x 3 cross where it is 0, the foreground also away from the frame. Thresholds are not
-            checked.
-
-    Returns:
-        (H, W) float32: 0 = background, 0.5 = unknown, 1 = foreground.
+def checked_pixels(value: float, name: str = "pixels", unit: str = "pixels") -> float:
+    """The number, if it is a distance, or an area, which may be infinite.
 
     Raises:
-        ShapeError: Not a mask.
-        RangeError: Values outside [0, 1], a background threshold under 1, or a negative size.
-        OptionError: The foreground threshold is not above the background threshold.
-
-    Example:
-        >>> make_trimap(np.array([[0.0, 0.02, 0.5, 0.97, 1.0]]), erode_size=0)
-        array([[0. , 0. , 0.5, 1. , 1. ]], dtype=float32)
-
-    Reference:
-        rembg 2.0.86, `alpha_matting_cutout`.
+        RangeError: It is negative, no number, or an infinite distance.
     """
-    mask = check_mask(mask)
-    size = int(_checked_pixels(erode_size, "erode_size"))
-    if not compat:
-        _check_thresholds(foreground_threshold, background_threshold)
-    values = _to_bytes(mask) if compat else mask * np.float32(255)
-    foreground, background = values > foreground_threshold, values < background_threshold
-    trimap = np.full(mask.shape, 0.5, dtype=np.float32)
-    trimap[_eroded_compat(foreground, size, 0) if compat else _eroded(foreground, size)] = 1
-    trimap[_eroded_compat(background, size, 1) if compat else _eroded(background, size)] = 0
-    return trimap
-
-
-def _checked_pixels(value: float, name: str = "pixels", unit: str = "pixels") -> float:
-    """The number, if it is a distance, or an area, which may be infinite."""
     if not (0 <= value < np.inf or (unit != "pixels" and value > 0)):
         raise RangeError(name, expected=f"0 or more {unit}", got=f"{value:g}", hint="use 0 to leave it out")
     return float(value)
 
 
-def _check_thresholds(foreground: float, background: float) -> None:
-    if not background >= 1:
-        raise RangeError(
-            "background_threshold",
-            expected="1 or more",
-            got=f"{background:g}",
-            hint="below 1 nothing is background",
-        )
-    if not foreground > background:
-        raise OptionError(
-            "foreground_threshold",
-            expected=f"above background_threshold, {background:g}",
-            got=f"{foreground:g}",
-            hint="use 240 and 10",
-        )
-
-
-def _to_bytes(mask: FloatArray) -> NDArray[np.uint8]:
+def mask_to_bytes(mask: FloatArray) -> NDArray[np.uint8]:
+    """The mask in 8 bits, 255 = selected, rounded to even."""
     values: NDArray[np.uint8] = np.rint(mask * np.float32(255)).astype(np.uint8)
     return values
 
@@ -463,21 +405,3 @@ def _only(mask: FloatArray, labels: NDArray[np.int32], kept: _Bits) -> FloatArra
         labels = labels[nearest[0], nearest[1]]
     kept = kept & (np.arange(kept.size) > 0)
     return np.where(kept[labels], mask, np.float32(0))
-
-
-def _eroded(zone: _Bits, size: int) -> _Bits:
-    """The zone less what is within half of `size` of its edge, along either axis; the same on all sides."""
-    return _eroded_compat(zone, size // 2 * 2 + 1, 1)
-
-
-def _eroded_compat(zone: _Bits, size: int, beyond: int) -> _Bits:
-    """Erosion by a square, one axis after the other, or by the 3 x 3 cross where the size is 0."""
-    from scipy.ndimage import binary_erosion, minimum_filter1d
-
-    if size == 0:
-        cross: _Bits = binary_erosion(zone, _CROSS, border_value=beyond)
-        return cross
-    kept = zone.view(np.uint8)
-    for axis in (0, 1):
-        kept = minimum_filter1d(kept, size, axis=axis, mode="constant", cval=beyond)
-    return kept.view(np.bool_)

@@ -21,7 +21,6 @@ FUNCTIONS = {
     "remove_islands": lambda mask: masks.remove_islands(mask, 9),
     "keep_largest": masks.keep_largest,
     "post_process": masks.post_process,
-    "make_trimap": masks.make_trimap,
 }
 any_mask = hnp.arrays(
     np.float32,
@@ -42,18 +41,6 @@ def disc_brute(mask, radius, choose):
     near = np.hypot(y[:, None] - y, x[:, None] - x) <= radius
     values = mask.ravel()
     return np.array([choose(values[row]) for row in near], dtype=np.float32).reshape(mask.shape)
-
-
-def erode_brute(zone, above, below, beyond):
-    """By definition: a pixel stays where the window from -above to +below holds only ones."""
-    height, width = zone.shape
-    padded = np.pad(zone, max(above, below), constant_values=bool(beyond))
-    m = max(above, below)
-    out = np.zeros_like(zone)
-    for y in range(height):
-        for x in range(width):
-            out[y, x] = padded[y + m - above : y + m + below + 1, x + m - above : x + m + below + 1].all()
-    return out
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -383,93 +370,8 @@ def test_post_process_of_bits_by_formula(bits):
     np.testing.assert_array_equal(masks.post_process(mask), post_process_by_formula(mask))
 
 
-def test_trimap_thresholds_are_strict():
-    mask = np.array([[0, 9, 10, 11, 239, 240, 241, 255]], dtype=np.uint8) / np.float32(255)
-    expected = [[0, 0, 0.5, 0.5, 0.5, 0.5, 1, 1]]
-    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=0), expected)
-    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=1, compat=True), expected)
-
-
-def test_trimap_in_between_bytes():
-    mask = np.array([[9.9, 10.1, 239.9, 240.1]]) / 255
-    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=0), [[0, 0.5, 0.5, 1]])
-    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=1, compat=True), [[0.5, 0.5, 0.5, 0.5]])
-
-
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 9, 10])
-def test_trimap_erodes_alike_on_all_sides(size):
-    mask = random_mask((14, 17), size) ** 4
-    mask[3:13, :13] = 1
-    foreground, background = mask * 255 > 200, mask * 255 < 100
-    half = size // 2
-    expected = np.full(mask.shape, 0.5)
-    expected[erode_brute(foreground, half, half, 1)] = 1
-    expected[erode_brute(background, half, half, 1)] = 0
-    trimap = masks.make_trimap(mask, foreground_threshold=200, background_threshold=100, erode_size=size)
-    np.testing.assert_array_equal(trimap, expected)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 9, 10])
-def test_compat_trimap_erodes_off_centre_and_from_the_frame(size):
-    mask = np.zeros((30, 30), dtype=np.float32)
-    mask[8:22, :22] = 1
-    above, below = size // 2, size - 1 - size // 2
-    expected = np.full(mask.shape, 0.5)
-    expected[erode_brute(mask > 0.5, above, below, 0)] = 1
-    expected[erode_brute(mask < 0.5, above, below, 1)] = 0
-    np.testing.assert_array_equal(masks.make_trimap(mask, erode_size=size, compat=True), expected)
-
-
-def test_compat_trimap_of_a_known_case():
-    mask = np.zeros((30, 30), dtype=np.float32)
-    mask[8:22, 8:22] = 1
-    rows = np.flatnonzero((masks.make_trimap(mask, compat=True) == 1).any(axis=1))
-    assert (rows.min(), rows.max()) == (13, 17)
-    without = masks.make_trimap(mask, erode_size=0, compat=True)
-    assert (without == 1).sum() == 144  # a size of 0 still takes the cross
-    assert (masks.make_trimap(mask, erode_size=0) == 1).sum() == 196
-
-
-def test_trimap_keeps_a_subject_at_the_frame():
-    mask = np.ones((12, 12), dtype=np.float32)
-    mask[:, :2] = 0
-    assert masks.make_trimap(mask, erode_size=2)[0, 11] == 1
-    assert masks.make_trimap(mask, erode_size=2, compat=True)[0, 11] == 0.5
-
-
-@pytest.mark.parametrize(
-    "changed", [{"foreground_threshold": 250}, {"background_threshold": 20}, {"erode_size": 3}, {"compat": True}]
-)
-def test_each_trimap_option_changes_the_trimap(changed):
-    mask = np.tile(np.linspace(-1, 2, 300, dtype=np.float32).clip(0, 1), (40, 1))
-    assert (masks.make_trimap(mask, **changed) != masks.make_trimap(mask)).any()
-
-
-def test_trimap_refuses_crossed_thresholds():
-    message = "foreground_threshold must be above background_threshold, 100, got 100; use 240 and 10"
-    with pytest.raises(OptionError, match=message):
-        masks.make_trimap(np.zeros((1, 1)), foreground_threshold=100, background_threshold=100)
-
-
-def test_trimap_refuses_a_background_threshold_that_finds_nothing():
-    with pytest.raises(RangeError, match="background_threshold must be 1 or more, got 0; below 1 nothing"):
-        masks.make_trimap(np.zeros((1, 1)), background_threshold=0)
-
-
-def test_trimap_refuses_a_negative_size():
-    with pytest.raises(RangeError, match="erode_size must be 0 or more pixels, got -1"):
-        masks.make_trimap(np.zeros((1, 1)), erode_size=-1)
-
-
-def test_compat_trimap_takes_any_thresholds():
-    trimap = masks.make_trimap(
-        np.full((5, 5), 0.5), foreground_threshold=10, background_threshold=240, erode_size=1, compat=True
-    )
-    assert not trimap.any()  # the background wins
-
-
 @pytest.mark.peer
-def test_post_process_and_trimap_are_rembgs():
+def test_post_process_is_rembgs():
     pytest.importorskip("rembg")
     pytest.importorskip("skimage")
     from rembg.bg import post_process

@@ -1,0 +1,285 @@
+"""Opacity from a picture and a soft mask, coarse to fine: what `alpha_matting` does unless it is told otherwise.
+
+Closed-form matting, with the mask as a prior that counts more the surer it is, solved for the mask's edge alone on
+small pictures of growing size. Each solution is the prior of the next; the last one is enlarged by its local affine
+functions of colour. What is solved for is bounded, whatever the size of the picture; the rest is linear in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EmptyTrimap, RangeError
+from ..geometry import resize_map
+from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
+from .alpha import estimate_alpha
+from .budget import FINEST, Budget, MattingPlan, parse_budget, plan_exact, plan_refinement
+from .guided import apply_affine, fit_affine, guided_alpha, merge_edge, scaled_hw, shrink_pair
+from .trimap import edge_weight, make_trimap
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["match_alpha", "refine_alpha"]
+
+_Bits: TypeAlias = NDArray[np.bool_]
+_Double: TypeAlias = NDArray[np.float64]
+_Index: TypeAlias = NDArray[np.intp]
+
+_LEAST_SIDE = 16
+_COARSEST = 128  # pixels; the longer side of the first solution
+_EPSILON = 1e-5  # of the matting windows
+_MASK_PULL = 3e-3  # how much a sure pixel of the mask counts against the colours
+_LEVEL_PULL = 5e-2  # how much the solution of the level before counts
+_LEAST_PULL = 1e-6
+_AFFINE_EPSILON = 1e-4
+_ITERATIONS = 300
+_TOLERANCE = 1e-4  # of the residual
+_WINDOW = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+
+
+def match_alpha(
+    image: AnyArray,
+    mask: AnyArray,
+    *,
+    numbers: tuple[int, int, int] | None = None,
+    budget: float | str | None = None,
+    previous: AnyArray | None = None,
+) -> tuple[FloatArray, str]:
+    """The opacity that belongs to a mask, as `alpha_matting` finds it, and what was given up for it, "" for nothing.
+
+    Args:
+        image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
+        mask: (H, W) float in [0, 1] or bool; 1 = selected.
+        numbers: Foreground threshold, background threshold and erosion of `make_trimap`: alpha is then exact, as by
+            `estimate_alpha`, up to a million unknown pixels, and coarse to fine above. None: by `refine_alpha`.
+        budget: What it may cost: seconds, or text such as `2s` or `0.1mp`, millions of pixels solved for. Over it alpha
+            is solved for at a smaller size, at last by `guided_alpha`. None: no limit.
+        previous: (H, W) float in [0, 1], the opacity of the frame before, for `refine_alpha`.
+
+    Raises:
+        ShapeError: The arrays are not of one size.
+        RangeError: Values outside their range or not finite.
+        OptionError: The numbers contradict each other, or the budget is none.
+        EmptyTrimap: The mask has no edge, or the trimap no foreground or no background.
+    """
+    limit = parse_budget(budget)
+    check_image(image)
+    mask = check_mask(mask)
+    check_same_size(image, mask, ("image", "mask"))
+    if numbers is not None:
+        return _match_trimap(image, _numbered(mask, numbers), limit)
+    small = resize_map(mask, scaled_hw(mask.shape, FINEST), "area").clip(0, 1)
+    open_pixels = int(np.count_nonzero(edge_weight(small)))
+    if not open_pixels:
+        raise EmptyTrimap("the mask's edge", expected="somewhere", got="nowhere", hint="there is nothing to match")
+    plan = plan_refinement(mask.shape, open_pixels, limit)
+    return _match_coarsely(image, mask, plan, previous), plan.note
+
+
+def _numbered(mask: FloatArray, numbers: tuple[int, int, int]) -> FloatArray:
+    foreground, background, size = numbers
+    return make_trimap(mask, foreground_threshold=foreground, background_threshold=background, erode_size=size)
+
+
+def _match_trimap(image: AnyArray, trimap: FloatArray, limit: Budget) -> tuple[FloatArray, str]:
+    unknown = trimap == 0.5
+    plan = plan_exact(trimap.shape, int(np.count_nonzero(unknown)), limit)
+    if plan.side is None:
+        return estimate_alpha(image, trimap), plan.note
+    return np.where(unknown, _match_coarsely(image, trimap, plan, None), trimap), plan.note
+
+
+def _match_coarsely(image: AnyArray, mask: FloatArray, plan: MattingPlan, previous: AnyArray | None) -> FloatArray:
+    if not plan.side:
+        return guided_alpha(image, mask)
+    return refine_alpha(image, mask, previous=previous, side=plan.side)
+
+
+def refine_alpha(
+    image: AnyArray, mask: AnyArray, *, previous: AnyArray | None = None, side: int = FINEST
+) -> FloatArray:
+    """The opacity of a soft mask's edge by the picture's colours; elsewhere the mask as it is.
+
+    Args:
+        image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
+        mask: (H, W) float in [0, 1] or bool; 1 = selected.
+        previous: (H, W) float in [0, 1], the opacity found for the frame before. Where it agrees with the mask, it
+            steadies the result and shortens the work.
+        side: Longer side of the picture at which the last system is solved, in pixels, 16 or more.
+
+    Returns:
+        (H, W) float32 in [0, 1], 0 = transparent, 1 = opaque.
+
+    Raises:
+        ShapeError: The arrays are not of one size.
+        RangeError: Values outside their range or not finite, or a side under 16.
+
+    Example:
+        >>> image = np.zeros((24, 24, 3))
+        >>> image[:, 12:] = 0.8
+        >>> mask = np.tile(np.linspace(-1, 2, 24).clip(0, 1), (24, 1))
+        >>> refine_alpha(image, mask)[12, 10:14].round(1)
+        array([0., 0., 1., 1.], dtype=float32)
+
+    References:
+        Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting. IEEE TPAMI 30(2), 2008.
+        He, Sun: Fast Guided Filter. arXiv:1505.00996, 2015 (the enlargement).
+    """
+    check_image(image)
+    mask = check_mask(mask)
+    check_same_size(image, mask, ("image", "mask"))
+    if not side >= _LEAST_SIDE:
+        raise RangeError("side", expected=f"{_LEAST_SIDE} pixels or more", got=f"{side:g}", hint=f"usual is {FINEST}")
+    sizes = _sizes(mask.shape, int(side))
+    finest, small = shrink_pair(image, mask, sizes[-1])
+    before: FloatArray | None = None
+    if previous is not None:
+        before = check_mask(previous, "previous")
+        check_same_size(image, before, ("image", "previous"))
+        before = resize_map(before, sizes[-1], "area")
+        sizes = sizes[-1:]
+    affine: FloatArray | None = None
+    for size_hw in sizes:
+        colors, coarse = shrink_pair(finest, small, size_hw)
+        if affine is not None:
+            prior, pull = apply_affine(affine, colors), np.full(coarse.shape, _LEVEL_PULL)
+        else:
+            prior, pull = _mask_prior(coarse, before)
+        weight = edge_weight(coarse)
+        alpha = _solve(colors, coarse, weight > 0, prior, pull)
+        affine = fit_affine(colors, alpha, None, 1, _AFFINE_EPSILON)
+    if affine is None or mask.shape == sizes[-1]:
+        return (mask + weight * (alpha - mask)).astype(np.float32)
+    return merge_edge(image, mask, affine, weight)
+
+
+def _mask_prior(mask: FloatArray, before: FloatArray | None) -> tuple[_Double, _Double]:
+    """What alpha would be without colours, and how much that counts: the surer the mask, the more.
+
+    Where the frame before agrees with the mask, its opacity stands for the mask's.
+    """
+    values = mask.astype(np.float64)
+    pull: _Double = _MASK_PULL * (2 * values - 1) ** 2 + _LEAST_PULL
+    if before is None:
+        return values, pull
+    change = before - values
+    trust = (1 - 2 * np.abs(change)).clip(0, 1)
+    return values + trust * change, pull + _LEVEL_PULL * trust
+
+
+def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+    """Height and width of each level, the longer side doubling up to `side` or the picture's own."""
+    sides = [_COARSEST]
+    while sides[-1] < min(side, max(size_hw)):
+        sides.append(2 * sides[-1])
+    sides[-1] = side
+    return list(dict.fromkeys(scaled_hw(size_hw, each) for each in sides))
+
+
+def _solve(colors: _Double, known: FloatArray, band: _Bits, prior: _Double, pull: _Double) -> _Double:
+    """Alpha of the band's pixels, which the windows' colours and the prior agree on best; elsewhere `known`.
+
+    Args:
+        colors: (h, w, 3) in [0, 1].
+        known: (h, w) in [0, 1].
+        band: (h, w), what is solved for.
+        prior: (h, w) in [0, 1], what alpha would be without colours.
+        pull: (h, w) above 0, how much that counts.
+    """
+    alpha = known.astype(np.float64)
+    rows, columns = np.nonzero(band)
+    if not rows.size:
+        return alpha
+    alpha[band] = 0
+    matrix, right = _equations(colors, alpha, (rows, columns))
+    matrix.setdiag(matrix.diagonal() + pull[band])
+    alpha[band] = _conjugate_gradients(matrix, right + pull[band] * prior[band], prior[band]).clip(0, 1)
+    return alpha
+
+
+def _equations(colors: _Double, known: _Double, pixels: tuple[_Index, _Index]) -> tuple[csr_array, _Double]:
+    """The matting Laplacian among the pixels, and the right side that known pixels, 0 elsewhere, give."""
+    from scipy.sparse import csr_array
+
+    count, (height, width) = pixels[0].size, known.shape
+    flat = pixels[0] * width + pixels[1]
+    stencil = _stencil(colors, pixels)[:, flat]  # (25, h * w) -> (25, N)
+    # A window never reaches beyond the frame: what would lie there has a coefficient of 0, whatever it is called.
+    offsets = np.array([dy * width + dx for dy in range(-2, 3) for dx in range(-2, 3)])
+    beside = (flat + offsets[:, np.newaxis]).clip(0, height * width - 1)  # (25, N)
+    right = -(stencil * known.ravel()[beside]).sum(axis=0)
+    index = np.full(height * width, -1, dtype=np.int32)
+    index[flat] = np.arange(count, dtype=np.int32)
+    neighbours = index[beside]
+    stencil[neighbours < 0] = 0
+    own = np.arange(count, dtype=np.int32)
+    neighbours = np.where(neighbours < 0, own, neighbours)
+    starts = np.arange(0, 25 * count + 1, 25, dtype=np.int32)
+    matrix = csr_array((stencil.T.ravel(), neighbours.T.ravel(), starts), shape=(count, count))
+    matrix.sum_duplicates()
+    return matrix, right
+
+
+def _stencil(colors: _Double, pixels: tuple[_Index, _Index]) -> _Double:
+    """(25, h * w) coefficients of the matting Laplacian by the neighbour's offset, right where the pixels are."""
+    height, width, _ = colors.shape
+    touched = np.zeros((height + 2, width + 2), dtype=bool)
+    for dy, dx in _WINDOW:
+        touched[pixels[0] + 1 + dy, pixels[1] + 1 + dx] = True
+    y, x = np.nonzero(touched[2:-2, 2:-2])
+    centers = (y + 1) * width + x + 1
+    planes = colors.reshape(-1, 3).T.copy()  # (h, w, 3) -> (3, h * w)
+    whitened = _whiten(np.stack([planes[:, centers + dy * width + dx] for dy, dx in _WINDOW]))
+    stencil: _Double = np.zeros((25, height * width))
+    for i, (dy, dx) in enumerate(_WINDOW):
+        for j, (ey, ex) in enumerate(_WINDOW[i:], start=i):
+            share = -(1 + np.einsum("an,an->n", whitened[i], whitened[j])) / 9
+            step = 5 * (ey - dy) + ex - dx
+            # One window position at a time: no pixel comes twice.
+            stencil[12 + step, centers + dy * width + dx] += share + (i == j)
+            if j > i:
+                stencil[12 - step, centers + ey * width + ex] += share
+    return stencil
+
+
+def _whiten(colors: _Double) -> _Double:
+    """Centred colours (9, 3, N) of N windows, such that their dot products are Mahalanobis products."""
+    centered: _Double = colors - colors.mean(axis=0)
+    covariance = np.einsum("ian,ibn->abn", centered, centered) / 9
+    for a in range(3):
+        covariance[a, a] += _EPSILON / 9
+    for a in range(3):  # Gram-Schmidt in the order of a Cholesky factorisation
+        root = np.sqrt(covariance[a, a])
+        centered[:, a] /= root
+        covariance[a, a:] /= root
+        for b in range(a + 1, 3):
+            centered[:, b] -= covariance[a, b] * centered[:, a]
+            covariance[b, b:] -= covariance[a, b] * covariance[a, b:]
+    return centered
+
+
+def _conjugate_gradients(matrix: csr_array, right: _Double, start: _Double) -> _Double:
+    """The solution of a symmetric positive definite system, by Jacobi's preconditioner.
+
+    Sums are NumPy's own, not the linear algebra library's, whose order depends on the number of threads.
+    """
+    scale = 1 / matrix.diagonal()
+    solution: _Double = start.copy()
+    residual = right - matrix @ solution
+    direction = scale * residual
+    energy = first = float((residual * direction).sum())
+    for _ in range(_ITERATIONS):
+        if energy <= _TOLERANCE**2 * first:
+            break
+        image = matrix @ direction
+        step = energy / float((direction * image).sum())
+        solution += step * direction
+        residual -= step * image
+        scaled = scale * residual
+        before, energy = energy, float((residual * scaled).sum())
+        direction = scaled + energy / before * direction
+    return solution
