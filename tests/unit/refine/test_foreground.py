@@ -56,8 +56,8 @@ def energy_minimum(image, alpha, regularization, gradient_weight):
 @pytest.mark.parametrize(("regularization", "gradient_weight"), [(0.05, 1.0), (0.3, 0.2), (0.05, 0.0)])
 def test_many_sweeps_reach_the_least_energy(monkeypatch, regularization, gradient_weight):
     """Colours away from 0 and 1, so that no limit is met on the way."""
-    monkeypatch.setattr(module, "_SWEEPS", 1500)
-    monkeypatch.setattr(module, "_SMALL_SWEEPS", 1500)
+    monkeypatch.setattr(module, "_SWEEPS", 300)
+    monkeypatch.setattr(module, "_SMALL_SWEEPS", 300)
     y, x = np.mgrid[:13, :17]
     alpha = ((x - 4 + np.sin(y)) / 9).clip(0, 1).astype(np.float32)
     image = 0.4 + 0.2 * np.stack([x / 17, y / 13, np.full(x.shape, 0.5)], axis=2)
