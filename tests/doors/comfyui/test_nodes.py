@@ -118,3 +118,9 @@ def test_nodes_start_no_process_and_reach_no_network(run_python, u2netp_home):
     said = done.stdout
     assert "silueta.onnx" in said
     assert str(u2netp_home) in said
+
+
+@pytest.mark.parametrize("script", ["make_comfyui_pages.py", "make_workflows.py"])
+def test_pages_texts_and_workflows_are_what_the_nodes_say(run_python, script):
+    done = run_python(ROOT / "scripts" / script, "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
