@@ -211,9 +211,11 @@ def _refine(
         alpha, notes = _match_alpha(image, mask, options)
     if not (options.alpha_matting or options.decontaminate):
         return alpha, None, ()
-    from .refine.foreground import estimate_foreground
-
-    return alpha, estimate_foreground(image, alpha), notes
+    if options.alpha_matting and options.trimap_numbers is None:
+        from .refine.colors import match_foreground as find_colors
+    else:
+        from .refine.foreground import estimate_foreground as find_colors
+    return alpha, find_colors(image, alpha), notes
 
 
 def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> tuple[FloatArray, tuple[str, ...]]:

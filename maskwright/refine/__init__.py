@@ -6,6 +6,7 @@ Arrays in, new arrays out; no model, no engine, no files. SciPy is loaded by the
 from __future__ import annotations
 
 from .alpha import estimate_alpha
+from .colors import match_foreground
 from .compose import make_rgba, over_color, over_image
 from .foreground import estimate_foreground
 from .guided import guided_alpha
@@ -47,6 +48,7 @@ __all__ = [
     "mask_to_polygons",
     "mask_to_rle",
     "match_alpha",
+    "match_foreground",
     "over_color",
     "over_image",
     "post_process",

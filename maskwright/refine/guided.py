@@ -7,25 +7,32 @@ the functions are enlarged and applied to the full one, whose detail they take u
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..geometry import resize, resize_map
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size, to_8_bit
 from .trimap import edge_weight
 
-__all__ = ["apply_affine", "fit_affine", "guided_alpha", "merge_edge", "scaled_hw", "shrink_pair"]
+__all__ = [
+    "apply_affine",
+    "enlarge_tile",
+    "fit_affine",
+    "guided_alpha",
+    "merge_edge",
+    "scaled_hw",
+    "shrink_pair",
+    "tiles_where",
+    "unit_colors",
+]
 
-_Double: TypeAlias = NDArray[np.float64]
-
-_TILE = 256  # pixels; the side of what is worked on at a time
+_TILE = 64  # pixels; the side of what is worked on at a time
 _SIDE = 256  # pixels; the longer side on which the guided filter works
 _RADIUS = 2
 _ROUNDS = 3
 _EPSILON = 1e-4
-_LEAST_WEIGHT = 1e-2
+_LEAST_WEIGHT = np.float32(1e-2)
+_PAIRS = ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2))
 
 
 def guided_alpha(image: AnyArray, mask: AnyArray) -> FloatArray:
@@ -59,7 +66,7 @@ def guided_alpha(image: AnyArray, mask: AnyArray) -> FloatArray:
     mask = check_mask(mask)
     check_same_size(image, mask, ("image", "mask"))
     colors, small = shrink_pair(image, mask, scaled_hw(mask.shape, _SIDE))
-    alpha = small.astype(np.float64)
+    alpha = small
     for round_ in range(_ROUNDS):
         affine = fit_affine(colors, alpha, (2 * alpha - 1) ** 2 + _LEAST_WEIGHT, _RADIUS, _EPSILON)
         if round_ < _ROUNDS - 1:
@@ -78,7 +85,7 @@ def scaled_hw(size_hw: tuple[int, ...], side: int) -> tuple[int, int]:
     return height, width
 
 
-def shrink_pair(image: AnyArray, mask: FloatArray, size_hw: tuple[int, int]) -> tuple[_Double, FloatArray]:
+def shrink_pair(image: AnyArray, mask: FloatArray, size_hw: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
     """Image and mask at a smaller size, by the mean over areas.
 
     Args:
@@ -87,21 +94,24 @@ def shrink_pair(image: AnyArray, mask: FloatArray, size_hw: tuple[int, int]) -> 
         size_hw: Height and width wanted, none larger than now.
 
     Returns:
-        (h, w, 3) float64 in [0, 1], of 8 bits where it was reduced, and (h, w) float32 in [0, 1].
+        (h, w, 3) float32 in [0, 1], of 8 bits where it was reduced, and (h, w) float32 in [0, 1].
     """
     if mask.shape == size_hw:
-        return _unit(image), mask
+        return unit_colors(image), mask
     picture = to_8_bit(image) if image.dtype.kind == "u" else np.rint(image * np.float32(255)).astype(np.uint8)
-    return _unit(resize(picture, size_hw, "area")), resize_map(mask, size_hw, "area").clip(0, 1)
+    return unit_colors(resize(picture, size_hw, "area")), resize_map(mask, size_hw, "area").clip(0, 1)
 
 
-def _unit(image: AnyArray) -> _Double:
-    """Colours as float64 in [0, 1]."""
-    scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
-    return image.astype(np.float64) / scale
+def unit_colors(image: AnyArray) -> FloatArray:
+    """Colours as float32 in [0, 1]."""
+    scale = np.float32(np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1)
+    colors: FloatArray = image.astype(np.float32) / scale
+    return colors
 
 
-def fit_affine(colors: _Double, values: _Double, weights: _Double | None, radius: int, epsilon: float) -> FloatArray:
+def fit_affine(
+    colors: FloatArray, values: FloatArray, weights: FloatArray | None, radius: int, epsilon: float
+) -> FloatArray:
     """The affine function of colour that gives each pixel's value best in the windows around it.
 
     Args:
@@ -114,38 +124,40 @@ def fit_affine(colors: _Double, values: _Double, weights: _Double | None, radius
     Returns:
         (4, h, w) float32: three slopes and an offset, averaged over the windows that hold a pixel.
     """
-    weights = np.ones(values.shape) if weights is None else weights
-    total = _box(weights, radius)
-    planes = [*np.moveaxis(colors, 2, 0)]
-    means = [_box(weights * plane, radius) / total for plane in planes]
-    mean = _box(weights * values, radius) / total
-    weighted = [weights * plane for plane in planes]
-    covariance = {
-        (a, b): _box(weighted[a] * planes[b], radius) / total - means[a] * means[b]
-        for a in range(3)
-        for b in range(a + 1)
-    }
+    weights = np.ones(values.shape, dtype=np.float32) if weights is None else weights
+    parts = np.concatenate([np.moveaxis(colors, 2, 0), values[np.newaxis]])  # (4, h, w)
+    weighted = weights * parts
+    products = [weighted[a] * parts[b] for a, b in _PAIRS]
+    total, *sums = _box_sum(np.stack([weights, *weighted, *products]), radius)
+    means = [each / total for each in sums[:4]]
+    moments = {pair: each / total for pair, each in zip(_PAIRS, sums[4:], strict=True)}
+    covariance = {(a, b): moment - means[a] * means[b] for (a, b), moment in moments.items()}
     for a in range(3):
-        covariance[a, a] += epsilon
-    right = [_box(weighted[a] * values, radius) / total - means[a] * mean for a in range(3)]
-    slopes = _solve3(covariance, right)
-    offset = mean - sum(slope * center for slope, center in zip(slopes, means, strict=True))
-    smoothed = [_box(total * part, radius) for part in (*slopes, offset)]
-    return (np.stack(smoothed) / _box(total, radius)).astype(np.float32)
+        covariance[a, a] += np.float32(epsilon)
+    slopes = _solve3(covariance, [covariance[3, a] for a in range(3)])
+    offset = means[3] - sum(slope * center for slope, center in zip(slopes, means[:3], strict=True))
+    *smoothed, norm = _box_sum(np.stack([*(total * part for part in (*slopes, offset)), total]), radius)
+    affine: FloatArray = np.stack(smoothed) / norm
+    return affine
 
 
-def _box(values: _Double, radius: int) -> _Double:
-    """The mean over square windows; beyond the frame values go on as at the border."""
-    from scipy.ndimage import uniform_filter
+def _box_sum(planes: FloatArray, radius: int) -> FloatArray:
+    """(K, h, w) sums over square windows; beyond the frame values go on as at the border."""
+    for axis in (1, 2):
+        margin = [(radius, radius) if each == axis else (0, 0) for each in range(3)]
+        padded = np.swapaxes(np.pad(planes, margin, mode="edge"), 0, axis)
+        size = planes.shape[axis]
+        total = padded[:size] + padded[1 : size + 1]
+        for step in range(2, 2 * radius + 1):
+            total += padded[step : size + step]
+        planes = np.swapaxes(total, 0, axis)
+    return planes
 
-    mean: _Double = uniform_filter(values, 2 * radius + 1, mode="nearest")
-    return mean
 
-
-def _solve3(matrix: dict[tuple[int, int], _Double], right: list[_Double]) -> list[_Double]:
+def _solve3(matrix: dict[tuple[int, int], AnyArray], right: list[AnyArray]) -> list[AnyArray]:
     """Solutions of symmetric positive definite 3 x 3 systems, by Cholesky; the lower triangle is given."""
-    factor: dict[tuple[int, int], _Double] = {}
-    forward: list[_Double] = []
+    factor: dict[tuple[int, int], AnyArray] = {}
+    forward: list[AnyArray] = []
     for a in range(3):
         for b in range(a + 1):
             rest = matrix[a, b] - sum(factor[a, k] * factor[b, k] for k in range(b))
@@ -157,7 +169,7 @@ def _solve3(matrix: dict[tuple[int, int], _Double], right: list[_Double]) -> lis
     return solution
 
 
-def apply_affine(affine: FloatArray, colors: _Double) -> _Double:
+def apply_affine(affine: FloatArray, colors: FloatArray) -> FloatArray:
     """The affine functions' values, in [0, 1], at colours of the same or of a larger size.
 
     Args:
@@ -166,9 +178,11 @@ def apply_affine(affine: FloatArray, colors: _Double) -> _Double:
     """
     size_hw = colors.shape[:2]
     if affine.shape[1:] != size_hw:
-        affine = _sample(affine, size_hw, (slice(0, size_hw[0]), slice(0, size_hw[1])))
-    value: _Double = (affine[:3].transpose(1, 2, 0) * colors).sum(axis=2) + affine[3]
-    return value.clip(0, 1)
+        affine = enlarge_tile(affine, size_hw, (slice(0, size_hw[0]), slice(0, size_hw[1])))
+    value: FloatArray = affine[3].copy()
+    for channel in range(3):
+        value += affine[channel] * colors[..., channel]
+    return value.clip(0, 1, out=value)
 
 
 def merge_edge(image: AnyArray, mask: FloatArray, affine: FloatArray, weight: FloatArray) -> FloatArray:
@@ -182,8 +196,8 @@ def merge_edge(image: AnyArray, mask: FloatArray, affine: FloatArray, weight: Fl
     """
     alpha = np.array(mask)
     maps = np.concatenate([affine, weight[np.newaxis]])  # (4, h, w), (h, w) -> (5, h, w)
-    for tile in _tiles(mask.shape, weight):
-        *slopes, offset, share = _sample(maps, mask.shape, tile)
+    for tile in tiles_where(weight, mask.shape):
+        *slopes, offset, share = enlarge_tile(maps, mask.shape, tile)
         colors = image[tile]
         scale = np.float32(1 / np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1)
         value = offset
@@ -196,15 +210,15 @@ def merge_edge(image: AnyArray, mask: FloatArray, affine: FloatArray, weight: Fl
     return alpha.clip(0, 1, out=alpha)
 
 
-def _tiles(size_hw: tuple[int, ...], weight: FloatArray) -> Iterator[tuple[slice, slice]]:
-    """The tiles of a picture in which a small map, enlarged to it, is not 0."""
+def tiles_where(small: FloatArray, size_hw: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """The tiles of a picture in which a small map (h, w), enlarged to it, is not 0, as rows and columns."""
     near = [
         [(slice(start, min(start + _TILE, length)), *_span(start, length, count)) for start in range(0, length, _TILE)]
-        for length, count in zip(size_hw, weight.shape, strict=True)
+        for length, count in zip(size_hw, small.shape, strict=True)
     ]
     for rows, top, bottom in near[0]:
         for columns, left, right in near[1]:
-            if weight[top:bottom, left:right].any():
+            if small[top:bottom, left:right].any():
                 yield rows, columns
 
 
@@ -214,7 +228,7 @@ def _span(start: int, length: int, count: int) -> tuple[int, int]:
     return max(0, start * count // length - 1), min(count, -(-end * count // length) + 1)
 
 
-def _sample(maps: FloatArray, size_hw: tuple[int, ...], tile: tuple[slice, slice]) -> FloatArray:
+def enlarge_tile(maps: FloatArray, size_hw: tuple[int, ...], tile: tuple[slice, slice]) -> FloatArray:
     """A tile of the maps (N, h, w) enlarged to `size_hw`: bilinear, half-pixel centres, clamped at the frame."""
     for axis, part in ((1, tile[0]), (2, tile[1])):
         count, length = maps.shape[axis], size_hw[axis - 1]

@@ -7,6 +7,7 @@ functions of colour. What is solved for is bounded, whatever the size of the pic
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -35,10 +36,10 @@ _EPSILON = 1e-5  # of the matting windows
 _MASK_PULL = 3e-3  # how much a sure pixel of the mask counts against the colours
 _LEVEL_PULL = 5e-2  # how much the solution of the level before counts
 _LEAST_PULL = 1e-6
+_PREVIOUS_PULL = 2e-2  # how much the frame before counts where it agrees with the mask
 _AFFINE_EPSILON = 1e-4
 _ITERATIONS = 300
 _TOLERANCE = 1e-4  # of the residual
-_WINDOW = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
 def match_alpha(
@@ -108,7 +109,7 @@ def refine_alpha(
         image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
         mask: (H, W) float in [0, 1] or bool; 1 = selected.
         previous: (H, W) float in [0, 1], the opacity found for the frame before. Where it agrees with the mask, it
-            steadies the result and shortens the work.
+            steadies the result.
         side: Longer side of the picture at which the last system is solved, in pixels, 16 or more.
 
     Returns:
@@ -141,14 +142,14 @@ def refine_alpha(
         before = check_mask(previous, "previous")
         check_same_size(image, before, ("image", "previous"))
         before = resize_map(before, sizes[-1], "area")
-        sizes = sizes[-1:]
     affine: FloatArray | None = None
     for size_hw in sizes:
         colors, coarse = shrink_pair(finest, small, size_hw)
+        prior, pull = coarse.astype(np.float64), _MASK_PULL * (2 * coarse.astype(np.float64) - 1) ** 2 + _LEAST_PULL
         if affine is not None:
-            prior, pull = apply_affine(affine, colors), np.full(coarse.shape, _LEVEL_PULL)
-        else:
-            prior, pull = _mask_prior(coarse, before)
+            prior, pull = apply_affine(affine, colors).astype(np.float64), np.full(coarse.shape, _LEVEL_PULL)
+        if before is not None:
+            prior, pull = _with_previous(prior, pull, resize_map(before, size_hw, "area"), coarse)
         weight = edge_weight(coarse)
         alpha = _solve(colors, coarse, weight > 0, prior, pull)
         affine = fit_affine(colors, alpha, None, 1, _AFFINE_EPSILON)
@@ -157,18 +158,10 @@ def refine_alpha(
     return merge_edge(image, mask, affine, weight)
 
 
-def _mask_prior(mask: FloatArray, before: FloatArray | None) -> tuple[_Double, _Double]:
-    """What alpha would be without colours, and how much that counts: the surer the mask, the more.
-
-    Where the frame before agrees with the mask, its opacity stands for the mask's.
-    """
-    values = mask.astype(np.float64)
-    pull: _Double = _MASK_PULL * (2 * values - 1) ** 2 + _LEAST_PULL
-    if before is None:
-        return values, pull
-    change = before - values
-    trust = (1 - 2 * np.abs(change)).clip(0, 1)
-    return values + trust * change, pull + _LEVEL_PULL * trust
+def _with_previous(prior: _Double, pull: _Double, before: FloatArray, mask: FloatArray) -> tuple[_Double, _Double]:
+    """The prior and its pull, together with the frame before's, which counts as far as it agrees with the mask."""
+    trust = _PREVIOUS_PULL * (1 - 2 * np.abs(before - mask)).clip(0, 1)
+    return (pull * prior + trust * before) / (pull + trust), pull + trust
 
 
 def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
@@ -180,7 +173,7 @@ def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
     return list(dict.fromkeys(scaled_hw(size_hw, each) for each in sides))
 
 
-def _solve(colors: _Double, known: FloatArray, band: _Bits, prior: _Double, pull: _Double) -> _Double:
+def _solve(colors: FloatArray, known: FloatArray, band: _Bits, prior: _Double, pull: _Double) -> FloatArray:
     """Alpha of the band's pixels, which the windows' colours and the prior agree on best; elsewhere `known`.
 
     Args:
@@ -193,57 +186,67 @@ def _solve(colors: _Double, known: FloatArray, band: _Bits, prior: _Double, pull
     alpha = known.astype(np.float64)
     rows, columns = np.nonzero(band)
     if not rows.size:
-        return alpha
+        return known
     alpha[band] = 0
     matrix, right = _equations(colors, alpha, (rows, columns))
     matrix.setdiag(matrix.diagonal() + pull[band])
     alpha[band] = _conjugate_gradients(matrix, right + pull[band] * prior[band], prior[band]).clip(0, 1)
-    return alpha
+    return alpha.astype(np.float32)
 
 
-def _equations(colors: _Double, known: _Double, pixels: tuple[_Index, _Index]) -> tuple[csr_array, _Double]:
+def _equations(colors: FloatArray, known: _Double, pixels: tuple[_Index, _Index]) -> tuple[csr_array, _Double]:
     """The matting Laplacian among the pixels, and the right side that known pixels, 0 elsewhere, give."""
     from scipy.sparse import csr_array
 
-    count, (height, width) = pixels[0].size, known.shape
-    flat = pixels[0] * width + pixels[1]
-    stencil = _stencil(colors, pixels)[:, flat]  # (25, h * w) -> (25, N)
-    # A window never reaches beyond the frame: what would lie there has a coefficient of 0, whatever it is called.
-    offsets = np.array([dy * width + dx for dy in range(-2, 3) for dx in range(-2, 3)])
-    beside = (flat + offsets[:, np.newaxis]).clip(0, height * width - 1)  # (25, N)
+    count, width = pixels[0].size, known.shape[1]
+    places = pixels[0] * width + pixels[1]
+    stencil = _stencil(colors, places)
+    # No window reaches beyond the frame: what would lie there has a coefficient of 0, whatever is found in its place.
+    beside = (places + _beside(width, 2)[:, np.newaxis]).clip(0, known.size - 1)  # (25, N)
     right = -(stencil * known.ravel()[beside]).sum(axis=0)
-    index = np.full(height * width, -1, dtype=np.int32)
-    index[flat] = np.arange(count, dtype=np.int32)
-    neighbours = index[beside]
-    stencil[neighbours < 0] = 0
-    own = np.arange(count, dtype=np.int32)
-    neighbours = np.where(neighbours < 0, own, neighbours)
+    number = np.full(known.size, -1, dtype=np.int32)
+    number[places] = np.arange(count, dtype=np.int32)
+    columns = number[beside]
+    stencil[columns < 0] = 0
+    columns = np.where(columns < 0, number[places], columns)
     starts = np.arange(0, 25 * count + 1, 25, dtype=np.int32)
-    matrix = csr_array((stencil.T.ravel(), neighbours.T.ravel(), starts), shape=(count, count))
+    matrix = csr_array((stencil.T.ravel(), columns.T.ravel(), starts), shape=(count, count))
     matrix.sum_duplicates()
     return matrix, right
 
 
-def _stencil(colors: _Double, pixels: tuple[_Index, _Index]) -> _Double:
-    """(25, h * w) coefficients of the matting Laplacian by the neighbour's offset, right where the pixels are."""
+def _beside(width: int, reach: int) -> _Index:
+    """Steps from a pixel to those around it and itself, in reading order, in a picture of this width."""
+    steps = np.arange(-reach, reach + 1)
+    return (steps[:, np.newaxis] * width + steps).ravel()
+
+
+def _stencil(colors: FloatArray, places: _Index) -> _Double:
+    """(25, N) coefficients of the matting Laplacian of the pixels, by the neighbour's offset."""
     height, width, _ = colors.shape
-    touched = np.zeros((height + 2, width + 2), dtype=bool)
-    for dy, dx in _WINDOW:
-        touched[pixels[0] + 1 + dy, pixels[1] + 1 + dx] = True
-    y, x = np.nonzero(touched[2:-2, 2:-2])
-    centers = (y + 1) * width + x + 1
-    planes = colors.reshape(-1, 3).T.copy()  # (h, w, 3) -> (3, h * w)
-    whitened = _whiten(np.stack([planes[:, centers + dy * width + dx] for dy, dx in _WINDOW]))
-    stencil: _Double = np.zeros((25, height * width))
-    for i, (dy, dx) in enumerate(_WINDOW):
-        for j, (ey, ex) in enumerate(_WINDOW[i:], start=i):
-            share = -(1 + np.einsum("an,an->n", whitened[i], whitened[j])) / 9
-            step = 5 * (ey - dy) + ex - dx
-            # One window position at a time: no pixel comes twice.
-            stencil[12 + step, centers + dy * width + dx] += share + (i == j)
-            if j > i:
-                stencil[12 - step, centers + ey * width + ex] += share
-    return stencil
+    window = _beside(width, 1)
+    touched = np.zeros((height, width), dtype=bool)
+    for step in window:  # in the first or last column it may wrap around, to one that holds no centre either
+        touched.ravel()[(places + step).clip(0, touched.size - 1)] = True
+    touched[[0, -1]] = touched[:, [0, -1]] = False
+    centers = np.flatnonzero(touched)
+    planes = colors.reshape(-1, 3).T.astype(np.float64)  # (h, w, 3) -> (3, h * w)
+    whitened = _whiten(np.stack([planes[:, centers + step] for step in window]))
+    # Where a pixel's equation stands; those of known pixels come last, all on one another.
+    row = np.full(height * width, places.size)
+    row[places] = np.arange(places.size)
+    rows = [row[centers + step] for step in window]
+    stencil: _Double = np.zeros((25, places.size + 1))
+    for i, j in combinations_with_replacement(range(9), 2):
+        share = np.einsum("an,an->n", whitened[i], whitened[j])
+        share += 1
+        share /= -9
+        step = 5 * (j // 3 - i // 3) + j % 3 - i % 3
+        # One window position at a time: no unknown pixel comes twice.
+        stencil[12 + step][rows[i]] += share + (i == j)
+        if j > i:
+            stencil[12 - step][rows[j]] += share
+    return stencil[:, :-1]
 
 
 def _whiten(colors: _Double) -> _Double:

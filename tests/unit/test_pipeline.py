@@ -8,6 +8,7 @@ import maskwright as mw
 from maskwright.engines import FakeEngine
 from maskwright.errors import OptionError
 from maskwright.pipeline import CutoutOptions, choose_part, cut_with, cutout, make_cutout, segment, shape_mask
+from maskwright.refine import refine_alpha
 from maskwright.segmenters import open_segmenter
 
 Y, X = np.mgrid[:60, :80]
@@ -68,6 +69,34 @@ def test_alpha_matting_finds_the_edge_and_its_colours(segmenter):
     assert error < np.abs(plain.alpha - INSIDE).mean() / 2
     rim = (result.rgba[..., 3] > 0) & ~INSIDE
     assert not rim.any() or result.rgba[rim, 0].min() > 100  # the subject's red, not the lawn's
+
+
+def test_alpha_matting_without_numbers_refines_the_mask(segmenter):
+    result = cutout(IMAGE, model=segmenter, options=CutoutOptions(alpha_matting=True))
+    np.testing.assert_array_equal(result.alpha, np.where(result.alpha == 0, 0, refine_alpha(IMAGE, result.mask)))
+    plain = cutout(IMAGE, model=segmenter)
+    assert np.abs(result.alpha - INSIDE).mean() < np.abs(plain.alpha - INSIDE).mean() / 2
+    rim = (result.rgba[..., 3] > 25) & ~INSIDE
+    assert not rim.any() or result.rgba[rim, 0].min() > 100  # the subject's red, not the lawn's
+    assert result.notes == ()
+
+
+def test_one_matting_number_brings_the_others():
+    assert CutoutOptions(alpha_matting=True).trimap_numbers is None
+    assert CutoutOptions(alpha_matting_erode_size=0).trimap_numbers == (240, 10, 0)
+    assert CutoutOptions(alpha_matting_foreground_threshold=200).trimap_numbers == (200, 10, 10)
+    assert CutoutOptions(alpha_matting_background_threshold=20).trimap_numbers == (240, 20, 10)
+    assert CutoutOptions(compat=True).trimap_numbers == (240, 10, 10)
+
+
+def test_a_budget_that_is_not_enough_is_noted(segmenter):
+    options = CutoutOptions(alpha_matting=True, budget="0.00001mp")
+    assert cutout(IMAGE, model=segmenter, options=options).notes == ("budget: opacity by the guided filter",)
+
+
+def test_a_budget_must_be_one():
+    with pytest.raises(OptionError, match="budget must be seconds or megapixels above 0, got 'soon'"):
+        CutoutOptions(budget="soon")
 
 
 def test_alpha_matting_without_a_subject_keeps_the_mask_and_says_so(caplog):
