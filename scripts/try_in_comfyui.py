@@ -221,6 +221,10 @@ def write_random_weights(home: Path) -> None:
         path = home / f"{model}.pth"
         torch.save(build_network(network).state_dict(), path)
         import_weights(path, store, name=model)
+        if model == "isnet-general-use":  # for the loader of files
+            folder = home.parent / "models" / "isnet"
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / "random.pth")
         path.unlink()
 
 

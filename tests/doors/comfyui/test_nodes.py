@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from maskwright.comfyui.nodes import ALSO, DROP_INS, choose_drop_ins
+from maskwright.comfyui.nodes import ALSO, DROP_INS, OWN, choose_drop_ins
 from maskwright.errors import OptionError
 from tests.conftest import ROOT
 from tests.support.schemas import FROZEN, describe, read_schemas
@@ -124,3 +124,10 @@ def test_nodes_start_no_process_and_reach_no_network(run_python, u2netp_home):
 def test_pages_texts_and_workflows_are_what_the_nodes_say(run_python, script):
     done = run_python(ROOT / "scripts" / script, "--check")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_node_is_in_an_example_workflow(pack):
+    workflows = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "example_workflows").glob("*.json")]
+    used = {node["type"] for workflow in workflows for node in workflow["nodes"]}
+    assert not {*DROP_INS, *OWN} - used
+    assert all(path.with_suffix(".jpg").is_file() for path in (ROOT / "example_workflows").glob("*.json"))
