@@ -16,42 +16,72 @@ __version__ = "0.1.0"
 __all__ = [
     "Cutout",
     "CutoutOptions",
+    "PersonOptions",
     "SegmentResult",
     "Segmenter",
+    "anime",
+    "anime_face",
     "compat",
     "cutout",
+    "detail",
     "engines",
     "errors",
     "geometry",
     "imageio",
     "metrics",
     "models",
+    "open_person",
     "open_segmenter",
+    "person",
+    "person_mask",
     "refine",
     "segment",
 ]
 
-_MODULES = ("compat", "engines", "errors", "geometry", "imageio", "metrics", "models", "refine")
+_MODULES = (
+    "anime",
+    "compat",
+    "detail",
+    "engines",
+    "errors",
+    "geometry",
+    "imageio",
+    "metrics",
+    "models",
+    "person",
+    "refine",
+)
 _NAMES = {
     "Cutout": "imageio",
     "CutoutOptions": "pipeline",
+    "PersonOptions": "person",
     "SegmentResult": "types",
     "Segmenter": "segmenters",
+    "anime_face": "anime",
     "cutout": "pipeline",
+    "open_person": "person",
     "open_segmenter": "segmenters",
+    "person_mask": "person",
     "segment": "pipeline",
 }
 
 if TYPE_CHECKING:
+    from . import anime as anime
     from . import compat as compat
+    from . import detail as detail
     from . import engines as engines
     from . import errors as errors
     from . import geometry as geometry
     from . import imageio as imageio
     from . import metrics as metrics
     from . import models as models
+    from . import person as person
     from . import refine as refine
+    from .anime import anime_face as anime_face
     from .imageio import Cutout as Cutout
+    from .person import PersonOptions as PersonOptions
+    from .person import open_person as open_person
+    from .person import person_mask as person_mask
     from .pipeline import CutoutOptions as CutoutOptions
     from .pipeline import cutout as cutout
     from .pipeline import segment as segment

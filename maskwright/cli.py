@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
+from .cli_anime import anime
 from .cli_bench import bench
 from .cli_files import check_format, choose_target, default_source, put_bytes, read_bytes
+from .cli_import import import_command
 from .cli_mask import mask
 from .cli_options import check_model, cutout_options, make_options, model_options, read_extras, talk_options
+from .cli_person import person
 from .cli_talk import agree, job_bar, open_store, talking
 from .errors import Error, InputError, MediaError, OptionError, UnknownModel
 
@@ -31,9 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, mask, models, bench and doctor"
+_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, models, bench and doctor"
 _GONE = {
-    **dict.fromkeys(("anime", "detail", "person", "serve", "video"), _LATER),
+    **dict.fromkeys(("detail", "serve", "video"), _LATER),
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
@@ -202,6 +205,10 @@ def _report(source: str, target: Path | None, result: Cutout, seconds: float, va
             click.echo(f"{target}  {width}×{height}  {result.provenance.model}  {seconds:.2f} s", err=True)
 
 
+app.add_command(anime)
+app.add_command(person)
+
+
 @app.command("batch")
 @click.argument("source", metavar="INPUT_DIR", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUTPUT_DIR", type=click.Path(path_type=Path))
@@ -325,6 +332,9 @@ app.add_command(mask)
 @app.group("models", context_settings={"help_option_names": ["-h", "--help"]})
 def models() -> None:
     """The catalog, and the weights on this machine."""
+
+
+models.add_command(import_command)
 
 
 @models.command("list")

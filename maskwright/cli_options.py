@@ -23,6 +23,7 @@ __all__ = [
     "make_options",
     "mask_options",
     "model_options",
+    "person_options",
     "read_extras",
     "talk_options",
 ]
@@ -51,6 +52,19 @@ def mask_options(command: Callable[..., None]) -> Callable[..., None]:
     from .cutout_options import CutoutOptions
 
     return _as_flags(command, [field for field in fields(CutoutOptions) if _is_for_masks(field)])
+
+
+def person_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Every field of `PersonOptions` as a flag; the parts have commas between them."""
+    from .person import PersonOptions
+
+    parts, *others = fields(PersonOptions)
+    flag = click.option(
+        "--parts",
+        metavar="PART,…",
+        help=f"{option_text(parts)} By default face; person where the model knows no other.",
+    )
+    return flag(_as_flags(command, others))
 
 
 def _is_for_masks(field: Field[Any]) -> bool:

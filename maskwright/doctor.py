@@ -8,12 +8,14 @@ import re
 from importlib import metadata, util
 
 from . import __version__
-from .errors import EngineUnavailable
+from .engines import RUNTIMES, is_installed, runs_on
+from .engines.base import DEVICES
 from .models import Store, catalog
 
 __all__ = ["examine"]
 
-_EXTRAS = {"cpu or gpu": "onnxruntime", "heif": "pillow_heif"}
+_EXTRAS = {"cpu or gpu": "onnxruntime", "torch": "torch", "person": "ai_edge_litert", "heif": "pillow_heif"}
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch", "ai-edge-litert")
 _SETTINGS = (
     "MASKWRIGHT_HOME",
     "MASKWRIGHT_MIRROR",
@@ -55,16 +57,14 @@ def _without_password(value: str) -> str:
 
 
 def _engines() -> dict[str, str]:
-    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name) != "missing"]
+    installed = [name for name in _RUNTIMES if _version(name) != "missing"]
     report = {name: _version(name) for name in installed}
-    if len(installed) > 1:
+    if {"onnxruntime", "onnxruntime-gpu"} <= {*installed}:
         report["warning"] = "both builds of ONNX Runtime are installed and hide each other: uninstall one"
-    try:
-        from .engines.onnx import available_devices
-
-        report["devices"] = ", ".join(available_devices())
-    except EngineUnavailable as error:
-        report["onnxruntime"] = str(error)
+    for name, runtime in RUNTIMES.items():
+        devices = [device for device in DEVICES if device != "auto" and is_installed(name) and runs_on(name, device)]
+        without = "cannot be imported" if is_installed(name) else "missing"
+        report[f"{runtime.title} runs on"] = ", ".join(devices) or without
     return report
 
 

@@ -6,7 +6,9 @@ A `Placement` says where the picture lies in the input, so that the way back nee
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -20,6 +22,8 @@ __all__ = [
     "Placement",
     "cover",
     "crop",
+    "crop_to_box",
+    "find_neighbors",
     "fit_crop_region",
     "fit_placement",
     "make_bbox",
@@ -51,12 +55,14 @@ class Placement:
         input_hw: Height and width of the input.
         box_hw: Height and width of the picture inside the input.
         offset_hw: Rows above and columns left of it.
+        edge: Whether the picture's last rows and columns go on where it does not reach, instead of black.
     """
 
     image_hw: tuple[int, int]
     input_hw: tuple[int, int]
     box_hw: tuple[int, int]
     offset_hw: tuple[int, int] = (0, 0)
+    edge: bool = False
 
 
 def fit_placement(image_hw: tuple[int, int], size_hw: tuple[int, int], fit: Fit) -> Placement:
@@ -67,11 +73,15 @@ def fit_placement(image_hw: tuple[int, int], size_hw: tuple[int, int], fit: Fit)
 
     Args:
         image_hw: Height and width of the picture.
-        size_hw: The network's height and width; for `shorter-side` the side to aim at.
-        fit: `stretch`, `letterbox` (centred) or `shorter-side` (multiples of 32).
+        size_hw: The network's height and width; for `shorter-side` and `shorter-side-pad` the side to aim at.
+        fit: As `models.Preprocess` describes it.
     """
     if fit == "stretch":
         return Placement(image_hw, size_hw, size_hw)
+    if fit == "as-is":
+        return Placement(image_hw, image_hw, image_hw)
+    if fit == "shorter-side-pad":
+        return _pad_below_and_right(image_hw, size_hw[0])
     if fit == "shorter-side":
         side_hw = _shorter_side(image_hw, size_hw[0])
         return Placement(image_hw, side_hw, side_hw)
@@ -91,8 +101,15 @@ def _shorter_side(image_hw: tuple[int, int], side: int) -> tuple[int, int]:
     return height, width
 
 
+def _pad_below_and_right(image_hw: tuple[int, int], side: int) -> Placement:
+    """The shorter side becomes `side`, unless the longer would pass `_LONGEST`; then to multiples of 64."""
+    factor = min(side / min(image_hw), _LONGEST / max(image_hw))
+    height, width = (max(1, round(value * factor)) for value in image_hw)
+    return Placement(image_hw, (-height % 64 + height, -width % 64 + width), (height, width), edge=True)
+
+
 def place(image: AnyArray, placement: Placement, kernel: Kernel) -> AnyArray:
-    """The network's input before scaling: the picture resized, on black where it does not reach.
+    """The network's input before scaling: the picture resized; black, or its edge, where it does not reach.
 
     Args:
         image: (H, W, 3) uint8.
@@ -102,6 +119,9 @@ def place(image: AnyArray, placement: Placement, kernel: Kernel) -> AnyArray:
     resized = resize(image, placement.box_hw, kernel)
     if placement.box_hw == placement.input_hw:
         return resized
+    if placement.edge:
+        missing = [(0, whole - part) for whole, part in zip(placement.input_hw, placement.box_hw, strict=True)]
+        return np.pad(resized, (*missing, (0, 0)), mode="edge")
     canvas = np.zeros((*placement.input_hw, 3), resized.dtype)
     top, left = placement.offset_hw
     canvas[top : top + placement.box_hw[0], left : left + placement.box_hw[1]] = resized
@@ -116,11 +136,21 @@ def unplace(maps: FloatArray, placement: Placement, kernel: Kernel) -> FloatArra
         placement: The one the input was made with.
         kernel: The resampling kernel.
     """
-    height, width = maps.shape  # a network may answer at another size than its input's
+    return resize_map(crop_to_box(maps, placement), placement.image_hw, kernel)
+
+
+def crop_to_box(maps: AnyArray, placement: Placement) -> AnyArray:
+    """The part of a network's maps in which the picture lies; no copy.
+
+    Args:
+        maps: (…, h, w) over the whole input.
+        placement: The one the input was made with.
+    """
+    height, width = maps.shape[-2:]  # a network may answer at another size than its input's
     scale = (height / placement.input_hw[0], width / placement.input_hw[1])
     top, left = (round(offset * factor) for offset, factor in zip(placement.offset_hw, scale, strict=True))
     rows, columns = (max(1, round(side * factor)) for side, factor in zip(placement.box_hw, scale, strict=True))
-    return resize_map(maps[top : top + rows, left : left + columns], placement.image_hw, kernel)
+    return maps[..., top : top + rows, left : left + columns]
 
 
 def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArray:
@@ -130,7 +160,9 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
         image: (H, W, 3) or (H, W) uint8.
         size_hw: Height and width wanted, in pixels.
         kernel: `bilinear` samples without low-pass (float32 out, half-pixel centres, as torch's `interpolate`);
-            `bilinear-antialias`, `lanczos` and `area` are Pillow's (uint8 out).
+            `bilinear-antialias`, `lanczos` and `area` are Pillow's (uint8 out); `area-cubic` is OpenCV's INTER_AREA
+            where the picture shrinks, else its INTER_CUBIC (uint8 out, to one level); `bilinear-corners` samples
+            from corner to corner without low-pass, as MediaPipe does (uint8 out).
 
     Raises:
         ShapeError: `image` is not uint8 (H, W, 3) or (H, W).
@@ -142,6 +174,10 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
     if image.shape[:2] == size_hw:
         return image
     enlarged = size_hw[0] > image.shape[0] or size_hw[1] > image.shape[1]
+    if kernel == "bilinear-corners":
+        return _sample_corners(image, size_hw)
+    if kernel == "area-cubic":
+        return _resize_as_opencv(image, size_hw, _cubic_rows if enlarged else _mean_rows)
     method = _PILLOW["bilinear-antialias" if kernel == "area" and enlarged else kernel]
     return np.asarray(Image.fromarray(image).resize(size_hw[::-1], method))
 
@@ -176,13 +212,59 @@ def _sample_bilinear(values: AnyArray, size_hw: tuple[int, int]) -> FloatArray:
     return _blend_rows(np.ascontiguousarray(columns), size_hw[0])
 
 
-def _blend_rows(values: AnyArray, height: int) -> FloatArray:
-    """`height` rows between those of `values`, whatever the other axes are."""
-    count = values.shape[0]
-    positions = np.clip((np.arange(height) + 0.5) * (count / height) - 0.5, 0, count - 1)
+def _sample_corners(image: AnyArray, size_hw: tuple[int, int]) -> AnyArray:
+    """MediaPipe's way: pixel u of the result lies at u * W / w of the picture, in steps of 1/32, the edge going on.
+
+    Reference: OpenCV's warpPerspective in 8 bits, by which MediaPipe's ImageToTensorCalculator fills the input.
+    """
+    channels = image.shape[2] if image.ndim == 3 else 1
+    left, right, nearness = _corner_neighbors(image.shape[1], size_hw[1])
+    left, right = ((at[:, np.newaxis] * channels + np.arange(channels)).ravel() for at in (left, right))
+    nearness = np.repeat(nearness, channels)
+    flat = image.reshape(image.shape[0], -1)
+
+    def take_row(at: AnyArray) -> AnyArray:
+        """(h, w * channels) int16, in units of 1/32 of a level."""
+        rows = flat.take(at, axis=0)  # only the rows that are needed
+        low = rows.take(left, axis=1).astype(np.int16)
+        sampled: AnyArray = (rows.take(right, axis=1) - low) * nearness.astype(np.int16) + low * np.int16(32)
+        return sampled
+
+    upper, lower, nearness_down = _corner_neighbors(image.shape[0], size_hw[0])
+    top = take_row(upper).astype(np.int32)
+    blended = (take_row(lower) - top) * nearness_down[:, np.newaxis].astype(np.int32) + top * 32
+    levels: AnyArray = ((blended + 512) >> 10).astype(np.uint8).reshape(*size_hw, *image.shape[2:])
+    return levels
+
+
+def _corner_neighbors(count: int, length: int) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Between which two pixels each sample lies, and how near it is to the second, 0 to 31."""
+    steps = np.floor(np.arange(length) * (32 * count / length) + 0.5).astype(np.intp)
+    first = np.minimum(steps >> 5, count - 1)
+    return first, np.minimum(first + 1, count - 1), steps & 31
+
+
+def find_neighbors(count: int, length: int) -> tuple[AnyArray, AnyArray, FloatArray]:
+    """Between which two samples each of `length` half-pixel centres lies, and how near it is to the second.
+
+    >>> first, second, weight = find_neighbors(2, 4)
+    >>> first.tolist(), second.tolist(), weight.tolist()
+    ([0, 0, 0, 0], [1, 1, 1, 1], [0.0, 0.25, 0.75, 1.0])
+
+    Args:
+        count: How many samples there are.
+        length: How many are wanted.
+    """
+    positions = np.clip((np.arange(length) + 0.5) * (count / length) - 0.5, 0, count - 1)
     first = np.minimum(positions.astype(np.intp), max(count - 2, 0))
     second = np.minimum(first + 1, count - 1)
-    weight = (positions - first).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1))
+    return first, second, (positions - first).astype(np.float32)
+
+
+def _blend_rows(values: AnyArray, height: int) -> FloatArray:
+    """`height` rows between those of `values`, whatever the other axes are."""
+    first, second, weight = find_neighbors(values.shape[0], height)
+    weight = weight.reshape(-1, *(1,) * (values.ndim - 1))
     blended = np.empty((height, *values.shape[1:]), np.float32)
     for start in range(0, height, _ROWS):
         rows = slice(start, start + _ROWS)
@@ -352,3 +434,43 @@ def parse_padding(padding: float | str, longer_side: int = 0) -> int:
     if not 0 <= value <= 1e6:
         raise OptionError("padding", expected="pixels or a percentage", got=repr(padding), hint="such as 20 or 10%")
     return round(value * longer_side / 100 if text.endswith("%") else value)
+
+
+def _resize_as_opencv(
+    image: AnyArray, size_hw: tuple[int, int], along_rows: Callable[[AnyArray, int], AnyArray]
+) -> AnyArray:
+    """Rows, then columns, then one rounding to 8 bits."""
+    rows = along_rows(image, size_hw[0])  # (height, W, 3)
+    both = np.swapaxes(along_rows(np.swapaxes(rows, 0, 1), size_hw[1]), 0, 1)  # (height, width, 3)
+    halved = image.shape[:2] == (2 * size_hw[0], 2 * size_hw[1])  # the one case in which OpenCV rounds halves up
+    rounded: AnyArray = np.clip(np.floor(both + 0.5) if halved else np.rint(both), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(rounded)
+
+
+def _mean_rows(values: AnyArray, height: int) -> AnyArray:
+    """Each row the mean of those it covers, with the parts it covers at both ends; `height` at most their number."""
+    count = values.shape[0]
+    edges = np.arange(height + 1) * count
+    first, part = edges // height, (edges % height / height).reshape(-1, *(1,) * (values.ndim - 1))
+    # A loop, because one sum after the other is ten times as quick as `np.add.reduceat`.
+    exact = np.uint32 if values.dtype == np.uint8 else np.float64
+    sums = np.stack([values[start:end].sum(axis=0, dtype=exact) for start, end in pairwise(first)]).astype(np.float64)
+    sums -= part[:-1] * values[first[:-1]]
+    sums += part[1:] * values[np.minimum(first[1:], count - 1)]
+    mean: AnyArray = sums * (height / count)
+    return mean
+
+
+def _cubic_rows(values: AnyArray, height: int) -> AnyArray:
+    """Each row a cubic of the four nearest (Keys, a = -0.75), without low-pass; the frame's rows go on outside."""
+    count, a = values.shape[0], -0.75
+    positions = (np.arange(height) + 0.5) * (count / height) - 0.5
+    first = np.floor(positions).astype(np.intp)
+    x = positions - first
+    near, far = np.stack([x, 1 - x]), np.stack([1 + x, 2 - x])  # distances of the inner and the outer two
+    inner = ((a + 2) * near - (a + 3)) * near**2 + 1
+    outer = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+    total = np.zeros((height, *values.shape[1:]))
+    for offset, weight in zip((-1, 0, 1, 2), (outer[0], inner[0], inner[1], outer[1]), strict=True):
+        total += weight.reshape(-1, *(1,) * (values.ndim - 1)) * values[np.clip(first + offset, 0, count - 1)]
+    return total

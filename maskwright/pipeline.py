@@ -65,7 +65,7 @@ def segment(
     *,
     model: str | Segmenter = "u2netp",
     device: str = "auto",
-    compat: bool = False,
+    compat: bool | str = False,
 ) -> SegmentResult:
     """What is selected in the picture.
 
@@ -73,14 +73,14 @@ def segment(
         image: As for `cutout`.
         model: A name of the catalog, or a segmenter that is held open.
         device: Where the network runs, when `model` is a name.
-        compat: Give the original program's numbers.
+        compat: Give the original program's numbers; or those of the program named, such as `"art-venture"`.
 
     Raises:
         InputError, MediaError: It is not a picture, or compat is not the segmenter's.
         ModelError, EngineError: No weights, or no runtime.
     """
     if isinstance(model, Segmenter):
-        _check_compat(model, compat)
+        _check_compat(model, bool(compat))
         return model(image)
     with open_segmenter(model, device=device, compat=compat) as segmenter:
         return segmenter(image)

@@ -58,6 +58,27 @@ class Provenance:
     compat: bool = False
 
 
+class _WhenRead:
+    """A dataclass field whose value may be given as a function: it is called when the field is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return None  # the field's default
+        value = vars(instance)[self._name]
+        if callable(value):
+            value = vars(instance)[self._name] = value()
+        return value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)[self._name] = value
+
+
+_when_read: Any = _WhenRead()
+
+
 @dataclass(frozen=True, eq=False)
 class SegmentResult:
     """What a segmenter says of one picture.
@@ -65,16 +86,20 @@ class SegmentResult:
     Attributes:
         mask: (H, W) float32 in [0, 1], 1 = selected.
         masks: Part name to mask, each (H, W) float32 in [0, 1]. Empty for one-map models.
-        labels: (H, W) integer class map, where the family has one.
+        labels: (H, W) integer class map, where the family has one. May be given as a function, which is called when
+            it is first read.
         label_names: Name of each index in `labels`.
+        probabilities: Label to probability, each (H, W) float32 in [0, 1], made when it is read; keep what you read
+            twice. Empty for one-map models.
         provenance: Model, weights, hash, engine and device that gave this.
     """
 
     mask: FloatArray
     provenance: Provenance
     masks: Mapping[str, FloatArray] = field(default_factory=dict)
-    labels: AnyArray | None = None
+    labels: AnyArray | None = _when_read
     label_names: tuple[str, ...] = ()
+    probabilities: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def size_hw(self) -> tuple[int, int]:

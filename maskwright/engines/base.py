@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import EngineUnavailable, OptionError, ShapeError
 from ..types import AnyArray, FloatArray
@@ -16,6 +16,7 @@ __all__ = [
     "Device",
     "Engine",
     "InputShape",
+    "Metadata",
     "check_batch",
     "choose_threads",
     "fall_back",
@@ -62,6 +63,21 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give memory back. The engine must not be used afterwards."""
         ...
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a weights file says of its own input and output; an engine whose files can say it has it as `metadata`.
+
+    Attributes:
+        mean: Per channel R, G, B, in units of 0 to 255. None: the file does not say.
+        std: The same.
+        activation: What is still to be applied to the output: `none`, `sigmoid` or `softmax`.
+    """
+
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    activation: Literal["none", "sigmoid", "softmax"] | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _PROVIDERS = {
     "coreml": ("CoreMLExecutionProvider",),
     "directml": ("DmlExecutionProvider",),
 }
-_AUTO = ("cuda", "rocm")
+_AUTO = ("cuda", "rocm", "cpu")
 _INDEXED = frozenset({"cuda", "tensorrt", "rocm", "directml"})
 _CURE = 'pip install "maskwright[gpu]" and matching drivers, or leave the ! away'
 
@@ -57,17 +57,38 @@ class OnnxEngine:
 
     def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
         runtime = _import()
-        wanted = parse_device(device)
-        if wanted.name == "mps":
-            wanted = replace(wanted, name="coreml")
-        provider = _choose_provider(runtime, wanted)
+        resolved = self.resolve_device(device)
+        provider = next(name for name in _PROVIDERS[resolved.name] if name in runtime.get_available_providers())
         self._path = path
         self._errors = _runtime_errors()
-        self._session = self._open(runtime, provider, wanted.index, threads)
+        self._session = self._open(runtime, provider, resolved.index, threads)
         self.name = f"onnxruntime {runtime.__version__}"
-        self.device = self._device_in_use(wanted)
+        self.device = self._device_in_use(resolved)
         self.input_shape = self._read_input_shape()
         self._outputs = [output.name for output in self._session.get_outputs()]
+
+    @staticmethod
+    def resolve_device(device: str) -> Device:
+        """The device a network will run on: equal for words that mean the same on this machine.
+
+        Args:
+            device: As `open_engine` says.
+
+        Raises:
+            EngineUnavailable: ONNX Runtime is not here, or a device that was insisted on.
+            OptionError: No such device.
+        """
+        wanted = parse_device(device)
+        here = available_devices()
+        if wanted.name == "mps":
+            wanted = replace(wanted, name="coreml")
+        if wanted.name == "auto":
+            wanted = replace(wanted, name=next(name for name in _AUTO if name in here))
+        if wanted.name not in here:
+            fall_back(wanted, f"this ONNX Runtime was built for {', '.join(here)}", _CURE)
+        if wanted.name not in here or wanted.name == "cpu":
+            return Device("cpu", 0, False)
+        return wanted
 
     def _open(self, runtime: Any, provider: str, index: int, threads: int | None) -> Any:
         options = runtime.SessionOptions()
@@ -86,13 +107,13 @@ class OnnxEngine:
                 hint="fetch it again, or name an ONNX file with --weights",
             ) from error
 
-    def _device_in_use(self, wanted: Device) -> str:
+    def _device_in_use(self, resolved: Device) -> str:
         """The device that really runs: a provider that is listed may still fail to load its libraries."""
         provider = self._session.get_providers()[0]
         device = next(name for name, providers in _PROVIDERS.items() if provider in providers)
-        if device == "cpu" and wanted.name not in ("cpu", "auto"):
-            fall_back(wanted, "its libraries did not load", _CURE)
-        return f"{device}:{wanted.index}" if device in _INDEXED else device
+        if device == "cpu" and resolved.name != "cpu":
+            fall_back(resolved, "its libraries did not load", _CURE)
+        return f"{device}:{resolved.index}" if device in _INDEXED else device
 
     def _read_input_shape(self) -> tuple[int | None, int | None, int | None, int | None]:
         inputs = self._session.get_inputs()
@@ -157,14 +178,3 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     classes = (getattr(state, name) for name in dir(state))
     own = [kind for kind in classes if isinstance(kind, type) and issubclass(kind, Exception)]
     return (*own, RuntimeError, ValueError)
-
-
-def _choose_provider(runtime: Any, wanted: Device) -> str:
-    built = runtime.get_available_providers()
-    for device in _AUTO if wanted.name == "auto" else (wanted.name,):
-        for provider in _PROVIDERS[device]:
-            if provider in built:
-                return provider
-    if wanted.name != "auto":
-        fall_back(wanted, f"this ONNX Runtime was built for {', '.join(available_devices())}", _CURE)
-    return "CPUExecutionProvider"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..errors import OptionError
+
 __all__ = [
     "Family",
     "Hash",
     "HashOrigin",
     "ModelCard",
+    "Packaged",
     "Postprocess",
     "Preprocess",
     "Recipe",
@@ -21,8 +24,8 @@ __all__ = [
 Family = Literal["saliency", "parts", "matting"]
 HashOrigin = Literal["official", "mirror", "none"]
 Runtime = Literal["onnx", "torch", "tflite"]
-Kernel = Literal["bilinear", "bilinear-antialias", "lanczos", "area"]
-Fit = Literal["stretch", "letterbox", "shorter-side"]
+Kernel = Literal["bilinear", "bilinear-antialias", "bilinear-corners", "lanczos", "area", "area-cubic"]
+Fit = Literal["stretch", "letterbox", "shorter-side", "shorter-side-pad", "as-is"]
 Activation = Literal["none", "sigmoid", "softmax"]
 
 
@@ -31,6 +34,17 @@ class Url:
     """A file at an https address."""
 
     url: str
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A file that ships inside this package. It is used where it lies.
+
+    Attributes:
+        member: Its path inside the package, with `/`.
+    """
+
+    member: str
 
 
 @dataclass(frozen=True)
@@ -68,16 +82,17 @@ class Weights:
     Attributes:
         file: The file's name in the store.
         runtime: Which kind of engine reads it.
-        sources: Where it can be fetched, in the order to try. Empty: the user brings the file.
+        sources: Where it can be had, in the order to try. Empty: the user brings the file.
         size: Bytes, where published.
         hashes: What is known of its content. Empty: nobody published a hash.
-        network: The name `maskwright.networks.build_network` knows, for torch weights.
+        network: The name `maskwright.networks.build_network` knows. Torch weights need one; an ONNX file that has one
+            can be run by PyTorch too.
         other_names: Names under which other programs store the same file.
     """
 
     file: str
     runtime: Runtime = "onnx"
-    sources: tuple[Url | WheelFile, ...] = ()
+    sources: tuple[Url | WheelFile | Packaged, ...] = ()
     size: int | None = None
     hashes: tuple[Hash, ...] = ()
     network: str | None = None
@@ -95,13 +110,14 @@ class Preprocess:
     """How a picture becomes the network's input.
 
     Attributes:
-        size_hw: Height and width of the input in pixels; with `fit="shorter-side"` the side to aim at.
+        size_hw: Height and width of the input in pixels; with the fits named after the shorter side, what it aims at.
         mean: Per channel R, G, B, subtracted after scaling to [0, 1].
         std: Per channel R, G, B, divided by after subtracting.
         scale: `255` divides by 255; `max` divides by the largest value of the resized picture.
         kernel: The resampling kernel.
         fit: `stretch` ignores the aspect; `letterbox` keeps it on black; `shorter-side` keeps it, both sides
-            multiples of 32.
+            multiples of 32; `shorter-side-pad` keeps it, the edge going on below and at the right to multiples of
+            64, and the longer side at most 4096; `as-is` takes the picture in its own size.
     """
 
     size_hw: tuple[int, int]
@@ -122,6 +138,7 @@ class Postprocess:
         min_max: Whether the prediction is stretched to [0, 1] per picture.
         kernel: The kernel that brings the prediction to the picture's size.
         quantized: Whether the prediction is cut to 8 bits before it is resized, as rembg does.
+        resized_first: Whether it is resized before it is stretched and cut to 8 bits, as the ISNetSegment node does.
         labels_resized: Whether the winning class is taken before resizing, as rembg does.
     """
 
@@ -130,15 +147,24 @@ class Postprocess:
     min_max: bool = False
     kernel: Kernel = "bilinear"
     quantized: bool = False
+    resized_first: bool = False
     labels_resized: bool = False
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Pre- and post-processing that belong together."""
+    """Pre- and post-processing that belong together.
+
+    Attributes:
+        pre: How a picture becomes the network's input.
+        post: How its output becomes a mask.
+        from_file: Whether mean, standard deviation and activation stand in the weights file: what it says comes before
+            what is said here, and planes that are no probabilities yet are made so.
+    """
 
     pre: Preprocess
     post: Postprocess = field(default_factory=Postprocess)
+    from_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +180,7 @@ class ModelCard:
         license: SPDX identifier where there is one, else words.
         license_url: Where the terms stand.
         origin: Whose rule `compat` is.
+        other_compat: The rules of other programs that run the same weights, by the program's name.
         commercial: Whether the licence permits commercial use; None where nobody states it.
         aliases: Other names people know it by.
         labels: Class names in the order of the output's channels (family `parts`).
@@ -172,7 +199,30 @@ class ModelCard:
     summary: str
     reference: str
     origin: str = "rembg"
+    other_compat: tuple[tuple[str, Recipe], ...] = ()
     commercial: bool | None = True
     aliases: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+
+    def choose_recipe(self, compat: bool | str) -> Recipe:
+        """The rule to follow.
+
+        Args:
+            compat: False: the training repository's. True: that of `origin`. Or a program's name.
+
+        Raises:
+            OptionError: No rule of a program of this name is known here.
+        """
+        if isinstance(compat, bool):
+            return self.compat if compat else self.recipe
+        known = dict(self.programs())
+        if compat not in known:
+            raise OptionError(
+                f"compat of {self.name}", expected="one of " + ", ".join(known), got=repr(compat), hint="or True"
+            )
+        return known[compat]
+
+    def programs(self) -> tuple[tuple[str, Recipe], ...]:
+        """The rules of other programs, by the program's name; the first is that of `compat=True`."""
+        return ((self.origin, self.compat), *self.other_compat)

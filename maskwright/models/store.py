@@ -14,23 +14,23 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import CacheNotWritable, DownloadError, Error, HashMismatch, OptionError, WeightsMissing
-from .card import Url, Weights, WheelFile
+from .card import Packaged, Url, Weights, WheelFile
+from .notes import Notes, locked
 
 __all__ = ["Arrival", "FetchPlan", "Store", "StoredWeights", "default_store"]
 
 _logger = logging.getLogger(__name__)
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,11 @@ class Store:
         home: The folder it writes to. Default: `MASKWRIGHT_HOME`, else `~/.maskwright`.
         search: More folders to look through. They are never written to.
         offline: Never reach the network. Default: whether `MASKWRIGHT_OFFLINE` is set.
+        online: How a user allows fetching again, for the error where a file is missing.
         wheels: Whether pip may be started for sources that are wheels.
         confirm: Asked whether a file that no publisher's hash covers may be used from now on.
         accept: SHA-256 hashes, lower-case hex, of such files that are accepted beforehand.
+        licenses: Names of models whose licences count as accepted here, without that being remembered.
         progress: Called with the file's name, the bytes that are here, and those there will be, or None.
 
     Attributes:
@@ -110,13 +112,17 @@ class Store:
         *,
         search: Sequence[Path | str] = (),
         offline: bool | None = None,
+        online: str = "go online",
         wheels: bool = True,
         confirm: Callable[[Arrival], bool] | None = None,
         accept: Collection[str] = (),
+        licenses: Collection[str] = (),
         progress: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
         self.home = _own_home(home)
         self.offline = os.environ.get("MASKWRIGHT_OFFLINE", "") not in ("", "0") if offline is None else offline
+        self._offline_by = "offline is on, MASKWRIGHT_OFFLINE" if offline is None else "fetching is switched off"
+        self._online = online
         mirrors = os.environ.get("MASKWRIGHT_MIRROR", "").split(",")
         self._mirrors = tuple(base.strip().rstrip("/") for base in mirrors if base.strip())
         self._models = self.home / "models"
@@ -127,9 +133,10 @@ class Store:
         self._declined: set[str] = set()
         self._progress = progress
         self._passed_over: dict[Path, str] = {}
-        self._verified = _Notes(self.home / "verified.json")
-        self._accepted = _Notes(self.home / "accepted.json")
-        self._licenses = _Notes(self.home / "licenses.json")
+        self._verified = Notes(self.home / "verified.json")
+        self._accepted = Notes(self.home / "accepted.json")
+        self._licenses = Notes(self.home / "licenses.json")
+        self._licensed = frozenset(licenses)
 
     def folders(self) -> tuple[Path, ...]:
         """All folders that are looked through, in order; the store's own is the first."""
@@ -166,7 +173,7 @@ class Store:
         if plan.action == "missing" and not self._unaccepted(weights):
             raise self._missing(weights, plan.reason)
         try:
-            with _locked(self.home, weights.file):  # the other process may have brought it meanwhile
+            with locked(self.home, weights.file):  # the other process may have brought it meanwhile
                 return self._here(weights) or self._adopt(weights) or self._fetch(weights, plan)
         except OSError as error:
             raise self._cannot_write(weights, error) from error
@@ -186,17 +193,50 @@ class Store:
         self._check_accepted(weights, _arrival(weights, digests, path, str(path)))
         return StoredWeights(path, digests["sha256"], weights)
 
-    def digest(self, path: Path) -> str:
-        """SHA-256 of any file as lower-case hex, computed once and remembered.
+    def digest(self, path: Path, algorithm: str = "sha256") -> str:
+        """The hash of any file as lower-case hex, computed once and remembered.
 
         Raises:
             WeightsMissing: It cannot be read.
         """
-        return self._digests(path, ("sha256",))["sha256"]
+        return self._digests(path, (algorithm,))[algorithm]
+
+    def put(self, weights: Weights, write: Callable[[Path], None], origin: str) -> StoredWeights:
+        """Take a file in that somebody vouches for: from now on it is the file of its row.
+
+        Args:
+            weights: The row.
+            write: Writes the file where it is told to, and checks it. It gets its name only afterwards.
+            origin: Where its content comes from; it is remembered.
+
+        Raises:
+            HashMismatch: The publisher states another hash for this file.
+            CacheNotWritable: The store's folder cannot be written.
+        """
+        try:
+            self._models.mkdir(parents=True, exist_ok=True)
+            with locked(self.home, weights.file):
+                return self._put(self._models / _bare(weights.file), weights, write, origin)
+        except OSError as error:
+            raise self._cannot_write(weights, error) from error
+
+    def _put(self, path: Path, weights: Weights, write: Callable[[Path], None], origin: str) -> StoredWeights:
+        part = path.with_name(f"{path.stem}.import{path.suffix}")
+        try:
+            write(part)
+            digests = _hash_file(part, _algorithms(weights))
+            _check_official(f"{weights.file} from {origin}", weights, digests, "bring the published file")
+            entry = {"sha256": digests["sha256"], "size": part.stat().st_size, "origin": origin, "date": _today()}
+            self._accepted.put(weights.file, entry)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._remember(self._verified, *_stamped(path, digests))
+        return StoredWeights(path, digests["sha256"], weights)
 
     def is_license_accepted(self, name: str) -> bool:
         """Whether the licence of the model of this name was accepted."""
-        return bool(self._licenses.get(name))
+        return name in self._licensed or bool(self._licenses.get(name))
 
     def accept_license(self, name: str) -> None:
         """Remember that the licence of the model of this name was accepted.
@@ -211,6 +251,7 @@ class Store:
 
     def _candidates(self, weights: Weights) -> Iterator[Path]:
         """Files that are there, in the order of preference."""
+        yield from filter(_is_file, (_PACKAGE / own.member for own in weights.sources if isinstance(own, Packaged)))
         places = [(self._models, False), *self._foreign]
         for folder, nested in places:
             for name in (weights.file, *weights.other_names):
@@ -232,14 +273,15 @@ class Store:
         return None
 
     def _plan_fetch(self, weights: Weights, fetch: bool) -> FetchPlan:
-        if not weights.sources:
-            return FetchPlan("missing", None, (), "it has no published source")
+        published = [source for source in weights.sources if not isinstance(source, Packaged)]
+        if not published:
+            reason = "this installation lacks it" if weights.sources else "it has no published source"
+            return FetchPlan("missing", None, (), reason)
         if not fetch:
             return FetchPlan("missing", None, (), "fetching was not asked for")
         if self.offline:
-            return FetchPlan("missing", None, (), "offline is on, MASKWRIGHT_OFFLINE")
-        mirrors = [Url(f"{base}/{_quoted(weights.file)}") for base in self._mirrors]
-        sources = [*mirrors, *weights.sources]
+            return FetchPlan("missing", None, (), self._offline_by)
+        sources = [*(Url(f"{base}/{_quoted(weights.file)}") for base in self._mirrors), *published]
         usable = tuple(source for source in sources if self._wheels or isinstance(source, Url))
         reason = "it is not here" if len(usable) == len(sources) else "wheels are switched off as sources"
         if not usable:
@@ -358,7 +400,7 @@ class Store:
         self._remember(self._verified, key, {**stamp, **digests})  # the time before it was read: a change shows
         return digests
 
-    def _remember(self, notes: _Notes, key: str, value: Mapping[str, object]) -> None:
+    def _remember(self, notes: Notes, key: str, value: Mapping[str, object]) -> None:
         try:
             notes.put(key, value)
         except OSError as error:
@@ -368,8 +410,10 @@ class Store:
         cure = f"put it at {self._models / weights.file} by hand"
         if not weights.sources:
             cure = "bring the file with --weights FILE"
+        elif all(isinstance(source, Packaged) for source in weights.sources):
+            cure = "install maskwright again"
         elif self.offline:
-            cure += ", or go online"
+            cure += f", or {self._online}"
         passed = [text for path, text in self._passed_over.items() if path.name in (weights.file, *weights.other_names)]
         return WeightsMissing(
             f"weights {weights.file}",
@@ -415,54 +459,6 @@ class Store:
 def default_store() -> Store:
     """The store of this process, made from the environment at first use."""
     return Store()
-
-
-class _Notes:
-    """A JSON object on disk, entry by entry. Whatever cannot be read is as if it had not been written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._unwritten: dict[str, Mapping[str, object]] = {}
-
-    def get(self, key: str) -> Mapping[str, object]:
-        entry = self._read().get(key)
-        return entry if isinstance(entry, dict) else self._unwritten.get(key, {})
-
-    def put(self, key: str, entry: Mapping[str, object]) -> None:
-        """Write one entry; where that fails, it holds in this process all the same."""
-        self._unwritten[key] = entry
-        with _locked(self.path.parent, self.path.name):
-            temporary = self.path.with_name(f"{self.path.name}.tmp")
-            text = json.dumps({**self._read(), key: entry}, indent=1, sort_keys=True)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.path)
-        self._unwritten.pop(key, None)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
-
-@contextmanager
-def _locked(home: Path, name: str) -> Iterator[None]:
-    """One process, and one thread, at a time."""
-    from filelock import FileLock, Timeout
-
-    folder = home / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock")
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        _logger.info("waiting for another process that works on %s", name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _algorithms(weights: Weights) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from .masks import (
 )
 from .matting import match_alpha, refine_alpha
 from .shapes import make_annotation, mask_to_polygons, mask_to_rle, rle_to_mask
+from .skin import split_skin
 from .trimap import make_trimap
 
 __all__ = [
@@ -56,5 +57,6 @@ __all__ = [
     "rle_to_mask",
     "shrink",
     "smooth",
+    "split_skin",
     "threshold",
 ]

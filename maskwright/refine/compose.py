@@ -273,7 +273,7 @@ def decontaminate_cutout_compat(image: Image, mask: Image) -> Image:
         rembg 2.0.86, `decontaminate_cutout`.
     """
     alpha = np.asarray(mask.convert("L")) / 255.0
-    return _truncated_cutout(estimate_foreground(np.asarray(image.convert("RGB")), alpha), alpha)
+    return _truncated_cutout(estimate_foreground(np.asarray(image.convert("RGB")), alpha, compat=True), alpha)
 
 
 def alpha_matting_cutout_compat(
@@ -306,7 +306,7 @@ def alpha_matting_cutout_compat(
         compat=True,
     )
     alpha = estimate_alpha(colors, trimap, compat=True)
-    return _truncated_cutout(estimate_foreground(colors, alpha), alpha)
+    return _truncated_cutout(estimate_foreground(colors, alpha, compat=True), alpha)
 
 
 def _truncated_cutout(foreground: FloatArray, alpha: AnyArray) -> Image:

@@ -1,59 +1,83 @@
-"""Pure foreground colours of a picture whose opacity is known: multi-level estimation.
+"""Pure foreground colours of a picture whose opacity is known: multi-level estimation of the soft pixels.
 
-Each level is swept pixel by pixel in reading order, every pixel using what its left and upper neighbours
-have just become. Pixels of one anti-diagonal do not see each other, so a sweep by anti-diagonals gives the
-same numbers. Bands of rows are laid out for that: one anti-diagonal after the other, each contiguous, so
-that the pixel at row y and column x of a band stands at [x + y, y], and the steps to its neighbours are the
-same everywhere.
+Where a pixel is opaque its colour is known, where it is transparent it is not seen. Only what lies between is
+estimated, on a pyramid that holds the soft pixels and what they shrink to, and nothing else.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RangeError
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
+from .foreground_compat import estimate_foreground_compat, to_unit
 
 __all__ = ["estimate_foreground"]
 
 _Index: TypeAlias = NDArray[np.intp]
-_Double: TypeAlias = NDArray[np.float64]
-_Weights: TypeAlias = tuple[np.float32, np.float32]  # regularization, gradient_weight
 
-_SURELY_FOREGROUND = 0.9
-_SURELY_BACKGROUND = 0.1
-_BAND = 1024  # rows laid out at a time: more need memory, fewer make short diagonals
-_CHUNK = 1 << 14  # pixels whose coefficients are held at a time
+_TRANSPARENT_TO = 1 / 510  # half a step of 8 bits; what opacity is farther from 0 and 1 is soft
+_OPAQUE_FROM = 1 - _TRANSPARENT_TO
+_SMALL = 32  # pixels a side up to which a level counts as small
+_SMALL_SWEEPS, _SWEEPS = 10, 4
+_BLOCK = 1 << 14  # pixels worked on together: what they need stays in the cache
+_BESIDE = ((0, -1), (0, 1), (-1, 0), (1, 0))
+_SAMPLES = 256  # a side, for the mean colours that everything starts from
+
+
+class _Picture(NamedTuple):
+    """The full picture, from which every level takes its pixels."""
+
+    colors: AnyArray  # (H, W, 3)
+    alpha: FloatArray  # (H, W)
+    regularization: np.float32
+    gradient_weight: np.float32
+
+
+class _Level(NamedTuple):
+    """The soft pixels of one level: side by side, `2 ** step` pixels of the picture are one."""
+
+    step: int
+    size_hw: tuple[int, int]
+    places: _Index  # (N,) row * width + column, ascending
+
+
+class _Block(NamedTuple):
+    """Some pixels of a level that do not touch, as on a chessboard, and what a sweep needs of them."""
+
+    pixels: _Index  # (N,) which of the level
+    neighbours: _Index  # (4, N) where they stand in the state
+    weights: FloatArray  # (2, 4, N) of the neighbours' foreground and background, each four 1 together
+    gains: FloatArray  # (2, N) how far foreground and background follow what the mixture misses
+    alpha: FloatArray  # (N,)
+    colors: FloatArray  # (3, N)
 
 
 def estimate_foreground(
     image: AnyArray,
     alpha: AnyArray,
     *,
-    regularization: float = 1e-5,
-    small_iterations: int = 10,
-    big_iterations: int = 2,
-    small_size: int = 32,
+    regularization: float | None = None,
     gradient_weight: float = 1.0,
+    compat: bool = False,
 ) -> FloatArray:
     """The colours the foreground has by itself, without the background that shines through.
-
-    The numbers are those of PyMatting's `estimate_foreground_ml`, to the last bit.
 
     Args:
         image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
         alpha: (H, W) float in [0, 1], 0 = transparent, 1 = opaque.
-        regularization: How strongly neighbours pull each other's colours together everywhere, above 0.
-        small_iterations: Sweeps over each level of at most `small_size` pixels a side.
-        big_iterations: Sweeps over each larger level.
-        small_size: Side in pixels up to which a level counts as small.
+        regularization: How strongly neighbours pull each other's colours together everywhere, above 0. None:
+            1e-3, which keeps noise out of the colours of nearly transparent pixels; 1e-5 with `compat`.
         gradient_weight: How strongly neighbours pull across a change of alpha, 0 or more.
+        compat: The numbers of PyMatting's `estimate_foreground_ml`, to the last bit; slower, and on pictures
+            composited from known colours less exact.
 
     Returns:
-        (H, W, 3) float32 in [0, 1]; RGB. Where alpha is 0, colours that continue those nearby.
+        (H, W, 3) float32 in [0, 1]; RGB. The image's own colours where alpha is within 1/510 of 0 or 1, unless
+        `compat`.
 
     Raises:
         ShapeError: The arrays are no image and alpha of one size.
@@ -72,177 +96,165 @@ def estimate_foreground(
     check_image(image)
     alpha = check_mask(alpha, "alpha")
     check_same_size(image, alpha, ("image", "alpha"))
-    _check_parameters(regularization, gradient_weight, small_iterations, big_iterations, small_size)
-    weights = np.float32(regularization), np.float32(gradient_weight)
-    both = _start(image, alpha)
-    for size_hw in _levels(alpha.shape):
-        small = max(size_hw) <= small_size
-        both = _level(image, alpha, both, size_hw, small_iterations if small else big_iterations, weights)
-    return np.ascontiguousarray(both[0].transpose(1, 2, 0))  # (2, 3, H, W) -> (H, W, 3)
-
-
-def _check_parameters(regularization: float, gradient_weight: float, *counts: int) -> None:
+    if regularization is None:
+        regularization = 1e-5 if compat else 1e-3
     if not 0 < np.float32(regularization) < np.inf:
-        raise RangeError("regularization", expected="above 0", got=f"{regularization:g}", hint="leave it at 1e-5")
+        raise RangeError("regularization", expected="above 0", got=f"{regularization:g}", hint="leave it out")
     if not 0 <= gradient_weight < np.inf:
         raise RangeError("gradient_weight", expected="0 or more", got=f"{gradient_weight:g}", hint="leave it at 1.0")
-    for name, count in zip(("small_iterations", "big_iterations", "small_size"), counts, strict=True):
-        if count < 0:
-            raise RangeError(name, expected="0 or more", got=str(count), hint="leave it out")
+    picture = _Picture(image, alpha, np.float32(regularization), np.float32(gradient_weight))
+    if compat:
+        return estimate_foreground_compat(*picture)
+    foreground = to_unit(image)
+    levels = _levels(alpha)
+    places = levels[0].places
+    if places.size:
+        foreground.reshape(-1, 3)[places] = _estimate(picture, levels)[:3].T
+    return foreground
 
 
-def _levels(size_hw: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Height and width of each level, from 1 x 1 to the full size, about doubling."""
-    height, width = size_hw
-    count = int(np.ceil(np.log2(max(height, width))))
-    if count == 0:
-        return [(1, 1)]
-    return [(round(height ** (i / count)), round(width ** (i / count))) for i in range(count + 1)]
+def _levels(alpha: FloatArray) -> list[_Level]:
+    """The levels from the full size down to one pixel; each holds the halved soft pixels of the one before."""
+    levels = [_Level(0, (alpha.shape[0], alpha.shape[1]), np.flatnonzero(_is_soft(alpha)))]
+    for step in range(1, (max(alpha.shape) - 1).bit_length() + 1):
+        finer = levels[-1]
+        height, width = (((size - 1) >> step) + 1 for size in alpha.shape)
+        rows, cols = (
+            _middles(np.arange(to), step, size) for to, size in zip((height, width), alpha.shape, strict=True)
+        )
+        soft = _is_soft(alpha[np.ix_(rows, cols)])
+        y, x = np.divmod(finer.places, finer.size_hw[1])
+        soft[y >> 1, x >> 1] = True
+        levels.append(_Level(step, (height, width), np.flatnonzero(soft)))
+    return levels
 
 
-def _start(image: AnyArray, alpha: FloatArray) -> FloatArray:
-    """(2, 3, 1, 1) mean colour of what is surely foreground, and of what is surely background."""
-    means = [_mean(image[alpha > _SURELY_FOREGROUND]), _mean(image[alpha < _SURELY_BACKGROUND])]
-    return np.stack(means).reshape(2, 3, 1, 1)  # (2, 3) -> (2, 3, 1, 1)
+def _is_soft(alpha: FloatArray) -> NDArray[np.bool_]:
+    soft: NDArray[np.bool_] = (alpha > _TRANSPARENT_TO) & (alpha < _OPAQUE_FROM)
+    return soft
 
 
-def _mean(colors: AnyArray) -> FloatArray:
-    """(N, 3) -> (3,) mean, 0 of none; summed in order in float32, which is how the original rounds."""
-    total = np.zeros(3, dtype=np.float32)
-    for start in range(0, len(colors), _CHUNK):
-        part = np.concatenate([total[np.newaxis], _unit(colors[start : start + _CHUNK])])
-        total = np.cumsum(part, axis=0, dtype=np.float32)[-1]
-    return (total / (len(colors) + 1e-5)).astype(np.float32)
+def _middles(numbers: _Index, step: int, size: int) -> _Index:
+    """The row or column of the picture that stands for each row or column of a level."""
+    middles: _Index = np.minimum((numbers << step) + (1 << step) // 2, size - 1)
+    return middles
 
 
-def _unit(colors: AnyArray) -> FloatArray:
-    """Colours as float32 in [0, 1]; integers are divided in float64 first, as PyMatting's users do."""
-    if colors.dtype.kind == "f":
-        return colors.astype(np.float32)
-    top = np.iinfo(colors.dtype).max
-    return (np.arange(top + 1) / top).astype(np.float32)[colors]
+def _estimate(picture: _Picture, levels: list[_Level]) -> FloatArray:
+    """(6, N) foreground and background of the soft pixels, from coarse to fine."""
+    colors = _start(picture)[:, np.newaxis]  # (6,) -> (6, 1)
+    before = levels[-1]
+    for level in reversed(levels):
+        y, x = np.divmod(level.places, level.size_hw[1])
+        if level is not before:
+            y, x = y >> 1, x >> 1
+        colors = colors[:, np.searchsorted(before.places, y * before.size_hw[1] + x)]
+        colors = _relax(picture, level, colors)
+        before = level
+    return colors
 
 
-def _level(
-    image: AnyArray,
-    alpha: FloatArray,
-    before: FloatArray,
-    size_hw: tuple[int, int],
-    iterations: int,
-    weights: _Weights,
-) -> FloatArray:
-    """(2, 3, h, w) foreground and background of one level from those of the level before."""
-    rows, cols = _nearest(before.shape[2:], size_hw)
-    both = before.take(cols, axis=3).take(rows, axis=2)  # (2, 3, h', w') -> (2, 3, h + 2, w + 2)
-    rows, cols = _nearest(alpha.shape, size_hw)
-    for _ in range(iterations):
-        _renew_rim(both)
-        for top in range(0, size_hw[0], _BAND):
-            band = np.ix_(rows[top : top + _BAND + 2], cols)
-            _sweep(both[:, :, top : top + _BAND + 2], _unit(image[band]), alpha[band], weights)
-    return both[:, :, 1:-1, 1:-1]
+def _start(picture: _Picture) -> FloatArray:
+    """(6,) mean colour of the foreground and of the background, from a sample of the pixels."""
+    step = max(1, max(picture.alpha.shape) // _SAMPLES)
+    alpha = picture.alpha[::step, ::step].ravel().astype(np.float64)
+    colors = to_unit(picture.colors[::step, ::step]).reshape(-1, 3)
+    means = [weights @ colors / max(weights.sum(), 1e-5) for weights in (alpha, 1 - alpha)]
+    return np.concatenate(means).astype(np.float32)
 
 
-def _nearest(from_hw: tuple[int, ...], to_hw: tuple[int, int]) -> tuple[_Index, _Index]:
-    """Source row of each row and source column of each column, each end once more."""
-    rows, cols = (
-        np.pad(np.arange(to) * source // to, 1, mode="edge") for source, to in zip(from_hw, to_hw, strict=True)
-    )
-    return rows, cols
+def _relax(picture: _Picture, level: _Level, start: FloatArray) -> FloatArray:
+    """(6, N) the colours of a level, every second pixel in turn drawn towards its neighbours and the picture."""
+    state, size = [start], start.shape[1]
+    y, x = np.divmod(level.places, level.size_hw[1])
+    blocks = []
+    for parity in (0, 1):
+        pixels = np.flatnonzero((y + x) & 1 == parity)
+        for first in range(0, pixels.size, _BLOCK):
+            part = pixels[first : first + _BLOCK]
+            block, fixed = _prepare(picture, level, part, start[:, part], size)
+            blocks.append(block)
+            state.append(fixed)
+            size += fixed.shape[1]
+    colors = np.concatenate(state, axis=1)
+    for _ in range(_SMALL_SWEEPS if max(level.size_hw) <= _SMALL else _SWEEPS):
+        for block in blocks:
+            _sweep(colors, block)
+    return colors[:, : start.shape[1]]
 
 
-def _renew_rim(both: FloatArray) -> None:
-    """Copy the outermost pixels outwards: beyond the frame a pixel neighbours itself, with its old value."""
-    both[:, :, 0], both[:, :, -1] = both[:, :, 1], both[:, :, -2]
-    both[..., 0], both[..., -1] = both[..., 1], both[..., -2]
+def _prepare(
+    picture: _Picture, level: _Level, pixels: _Index, start: FloatArray, first_fixed: int
+) -> tuple[_Block, FloatArray]:
+    """A block, and the (6, M) colours of neighbours that are not soft, to stand in the state from `first_fixed` on."""
+    height, width = level.size_hw
+    places = level.places[pixels]
+    y, x = np.divmod(places, width)
+    at = _source(picture, level.step, y, x)
+    alpha, colors = picture.alpha.ravel()[at], _pick_colors(picture, at)
+    neighbours = np.empty((4, pixels.size), dtype=np.intp)
+    weights = np.empty((2, 4, pixels.size), dtype=np.float32)
+    fixed = []
+    for beside, (dy, dx) in enumerate(_BESIDE):
+        inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
+        place = places + dy * width + dx
+        found = np.searchsorted(level.places, place) if dy else pixels + dx
+        found = found.clip(0, level.places.size - 1)
+        soft = inside & (level.places[found] == place)
+        at = _source(picture, level.step, (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1))
+        other = picture.alpha.ravel()[at]
+        opaque = other > 0.5
+        # A neighbour that is not soft has a foreground or a background; for the other the pixel stands itself.
+        pull = picture.regularization + picture.gradient_weight * np.abs(alpha - other)
+        weights[0, beside] = pull * (inside & (soft | opaque))
+        weights[1, beside] = pull * (inside & (soft | ~opaque))
+        outside = np.flatnonzero(inside & ~soft)
+        neighbours[beside] = np.where(soft, found, pixels)
+        neighbours[beside, outside] = first_fixed + np.arange(outside.size)
+        first_fixed += outside.size
+        fixed.append(start[:, outside])
+        for part, known in ((slice(3), opaque[outside]), (slice(3, 6), ~opaque[outside])):
+            fixed[-1][part, known] = _pick_colors(picture, at[outside[known]])
+    weights, gains = _gains(weights, alpha, picture.regularization)
+    return _Block(pixels, neighbours, weights, gains, alpha, colors), np.concatenate(fixed, axis=1)
 
 
-def _sweep(both: FloatArray, colors: FloatArray, alpha: FloatArray, weights: _Weights) -> None:
-    """One sweep in place over a band (2, 3, rows + 2, width + 2): all but its outermost rows and columns."""
-    rows, width = alpha.shape[0] - 2, alpha.shape[1] - 2
-    state, state_view = _diagonals(both)
-    colors, _ = _diagonals(colors.transpose(2, 0, 1))  # (rows + 2, width + 2, 3) -> (D, 3, rows + 2)
-    opacity, _ = _diagonals(alpha)  # (rows + 2, width + 2) -> (D, rows + 2)
-    buffers = np.empty((2, 2, 3, rows), dtype=np.float32), np.empty((2, 2, 3, rows))
-    step = max(1, _CHUNK // rows)
-    for first in range(2, width + rows + 1, step):  # the diagonals 0, 1 and the last two lie on the rim
-        last = min(first + step, width + rows + 1)
-        coefficients = _coefficients(colors[first:last], opacity[first - 1 : last + 1], weights)
-        for d in range(first, last):
-            low, high = max(1, d - width), min(rows, d - 1) + 1
-            neighbours = (
-                state[d - 1, ..., low:high],  # left
-                state[d + 1, ..., low:high],  # right
-                state[d - 1, ..., low - 1 : high - 1],  # above
-                state[d + 1, ..., low + 1 : high + 1],  # below
-            )
-            own = [part[d - first, ..., low - 1 : high - 1] for part in coefficients]
-            _update(state[d, ..., low:high], neighbours, own, buffers)
-    both[:, :, 1:-1, 1:-1] = state_view[:, :, 1:-1, 1:-1]
+def _source(picture: _Picture, step: int, y: _Index, x: _Index) -> _Index:
+    """(N,) which pixels of the picture stand for pixels of a level."""
+    height, width = picture.alpha.shape
+    source: _Index = _middles(y, step, height) * width + _middles(x, step, width)
+    return source
 
 
-def _diagonals(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """A copy of (..., H, W) as (H + W - 1, ..., H), 0 in the corners; and its view as (..., H, W)."""
-    *planes, height, width = values.shape
-    skewed = np.zeros((height + width - 1, *planes, height), dtype=np.float32)
-    diagonal, *steps, row = skewed.strides
-    view = np.lib.stride_tricks.as_strided(skewed, values.shape, (*steps, diagonal + row, diagonal))
-    view[...] = values
-    return skewed, view
+def _pick_colors(picture: _Picture, at: _Index) -> FloatArray:
+    """(3, N) colours of pixels of the picture."""
+    return np.ascontiguousarray(to_unit(picture.colors.reshape(-1, 3)[at]).T)  # (N, 3) -> (3, N)
 
 
-def _coefficients(colors: FloatArray, opacity: FloatArray, weights: _Weights) -> tuple[AnyArray, ...]:
-    """What a sweep needs of some diagonals besides their neighbours' colours.
+def _gains(weights: FloatArray, alpha: FloatArray, hold: np.float32) -> tuple[FloatArray, FloatArray]:
+    """The weights brought to a sum of 1, and the gains.
 
-    The widths of the floats are the original's.
-
-    Args:
-        colors: (D, 3, rows + 2), the diagonals.
-        opacity: (D + 2, rows + 2), the diagonals with the one before and the one after.
-        weights: Regularization and gradient weight.
-
-    Returns:
-        (D, 4, rows) float32, the weights of the neighbours to the left, right, above, below; (D, 2, 3, rows)
-        float32, the picture's share of the right side; and (D, 2, 1, rows) and (D, rows) float64, the
-        diagonal and the other entry of the inverse of each pixel's 2 x 2 system.
+    A pixel's colours minimise (alpha F + (1 - alpha) B - I)^2 + sum of weight (F - F_n)^2 + the same for B. With the
+    weighted means of the neighbours, F = mean + gain r, where r is what the mixture of the means misses of I.
     """
-    regularization, gradient_weight = weights
-    alpha = opacity[1:-1, 1:-1]  # (D + 2, rows + 2) -> (D, rows)
-    beside = [opacity[:-2, 1:-1], opacity[2:, 1:-1], opacity[:-2, :-2], opacity[2:, 2:]]
-    pulls = [regularization + gradient_weight * np.abs(alpha - neighbour) for neighbour in beside]
-    clear = 1 - alpha.astype(np.float64)
-    colors = colors[..., 1:-1]  # (D, 3, rows + 2) -> (D, 3, rows)
-    fixed = np.empty((len(alpha), 2, *colors.shape[1:]), dtype=np.float32)
-    np.multiply(alpha[:, np.newaxis], colors, out=fixed[:, 0])
-    np.multiply(clear[:, np.newaxis], colors, out=fixed[:, 1], casting="same_kind")
-    a00, a01, a11 = alpha * alpha, alpha * clear, clear * clear
-    for pull in pulls:
-        a00 += pull
-        a11 += pull
-    inverse_determinant = 1 / (a00 * a11 - a01 * a01)
-    direct = np.stack([a11 * inverse_determinant, a00 * inverse_determinant], axis=1)  # (D, 2, rows)
-    return np.stack(pulls, axis=1), fixed, direct[:, :, np.newaxis], inverse_determinant * -a01
+    totals = weights.sum(axis=1)  # (2, 4, N) -> (2, N)
+    # Where no neighbour has one of the two, the pixel holds what it started from.
+    weights[:, 0][totals == 0] = totals[totals == 0] = hold
+    shares = np.stack([alpha, 1 - alpha])
+    gains = shares * totals[::-1]
+    gains /= totals[0] * totals[1] + (shares * gains).sum(axis=0)
+    weights /= totals[:, np.newaxis]
+    return weights, gains
 
 
-def _update(
-    solved: FloatArray,
-    neighbours: tuple[FloatArray, ...],
-    coefficients: list[AnyArray],
-    buffers: tuple[FloatArray, _Double],
-) -> None:
-    """Solve the 2 x 2 systems of one diagonal and write the colours to `solved`, (2, 3, N)."""
-    pulls, fixed, direct, cross = coefficients
-    count = cross.size
-    right, pulled = buffers[0][..., :count]
-    wide, mixed = buffers[1][..., :count]
-    np.multiply(pulls[0], neighbours[0], out=pulled)
-    np.add(fixed, pulled, out=right)
-    for pull, neighbour in zip(pulls[1:], neighbours[1:], strict=True):
-        np.multiply(pull, neighbour, out=pulled)
-        np.add(right, pulled, out=right)
-    wide[...] = right
-    np.multiply(cross, wide[::-1], out=mixed)
-    np.multiply(direct, wide, out=wide)
-    np.add(wide, mixed, out=wide)
-    np.minimum(wide, 1, out=wide)
-    np.maximum(wide, 0, out=solved, casting="same_kind")
+def _sweep(colors: FloatArray, block: _Block) -> None:
+    """Renew the pixels of a block in the state (6, N + fixed)."""
+    means = []
+    for part, weights in zip((colors[:3], colors[3:]), block.weights, strict=True):
+        mean = part.take(block.neighbours[0], axis=1) * weights[0]
+        for neighbours, weight in zip(block.neighbours[1:], weights[1:], strict=True):
+            mean += part.take(neighbours, axis=1) * weight
+        means.append(mean)
+    missed = block.colors - block.alpha * means[0] - (1 - block.alpha) * means[1]
+    for part, mean, gain in zip((colors[:3], colors[3:]), means, block.gains, strict=True):
+        part[:, block.pixels] = (mean + gain * missed).clip(0, 1)

@@ -52,12 +52,13 @@ _LEVEL = 0.5  # from here on a pixel counts as selected
 _MEDIAN_VALUES = 1 << 23  # values gathered at a time
 
 
-def threshold(mask: AnyArray, level: float = 0.5) -> FloatArray:
+def threshold(mask: AnyArray, level: float = 0.5, *, strict: bool = False) -> FloatArray:
     """A mask of zeros and ones.
 
     Args:
         mask: (H, W) float in [0, 1] or bool; 1 = selected.
-        level: In [0, 1]; from this value on a pixel becomes 1.
+        level: In [0, 1]; from this value on a pixel becomes 1. So 0 selects everything, and 1 what is fully selected.
+        strict: Select only what lies above the level, as some nodes do. So 0 selects all but zeros, and 1 nothing.
 
     Raises:
         ShapeError: Not a mask.
@@ -70,7 +71,7 @@ def threshold(mask: AnyArray, level: float = 0.5) -> FloatArray:
     mask = check_mask(mask)
     if not 0 <= level <= 1:
         raise RangeError("level", expected="in [0, 1]", got=f"{level:g}", hint="divide by 255 first")
-    return (mask >= level).astype(np.float32)
+    return (mask > level if strict else mask >= level).astype(np.float32)
 
 
 def invert(mask: AnyArray) -> FloatArray:

@@ -9,14 +9,14 @@ from types import TracebackType
 
 import numpy as np
 
-from ..engines.base import Engine
+from ..engines.base import Engine, Metadata
 from ..errors import EngineFailed, ShapeError
 from ..geometry import Placement, fit_placement, place
 from ..imageio import ImageSource, load_image
-from ..models.card import Fit, ModelCard, Postprocess, Preprocess
+from ..models.card import Activation, Fit, ModelCard, Postprocess, Preprocess, Recipe
 from ..types import AnyArray, FloatArray, Provenance, SegmentResult, to_8_bit
 
-__all__ = ["Prepared", "Segmenter"]
+__all__ = ["Prepared", "Segmenter", "activate"]
 
 _GRAY = 128
 _BATCH = 8  # pictures that go through a network with a free batch size at once
@@ -44,15 +44,18 @@ class Segmenter(ABC):
         card: The catalog row.
         engine: The network.
         provenance: What to write into results.
-        compat: Use the original program's numbers instead of the training repository's.
+        compat: Use the original program's numbers instead of the training repository's; or those of the program named.
     """
 
-    def __init__(self, card: ModelCard, engine: Engine, provenance: Provenance, *, compat: bool = False) -> None:
-        recipe = card.compat if compat else card.recipe
+    def __init__(self, card: ModelCard, engine: Engine, provenance: Provenance, *, compat: bool | str = False) -> None:
+        recipe = card.choose_recipe(compat)
+        if recipe.from_file:
+            recipe = _as_the_file_says(recipe, getattr(engine, "metadata", None) or Metadata())
         self.card = card
         self.engine = engine
         self.provenance = provenance
-        self.compat = compat
+        self.compat = bool(compat)
+        self.recipe = recipe
         self.post: Postprocess = recipe.post
         self.pre: Preprocess = _fit_to_engine(recipe.pre, engine)
 
@@ -67,7 +70,7 @@ class Segmenter(ABC):
             InputError, MediaError: It is not a picture.
             EngineFailed: The network stopped.
         """
-        return self.segment(self._view(source))
+        return self.segment(self.view(source))
 
     def batch(self, sources: Iterable[ImageSource]) -> list[SegmentResult]:
         """The same for many pictures, several at once where the network allows it."""
@@ -96,11 +99,20 @@ class Segmenter(ABC):
         height, width = image.shape[:2]
         placement = fit_placement((height, width), self.pre.size_hw, self.pre.fit)
         placed = place(image, placement, self.pre.kernel)  # (h, w, 3)
-        # In float64, because the originals compute so and compat answers for the last bit.
-        scaled = placed / (max(float(placed.max()), 1e-6) if self.pre.scale == "max" else 255)
-        normal = (scaled - np.array(self.pre.mean)) / np.array(self.pre.std)
-        tensor = np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)  # (3, h, w)
+        limit = max(float(placed.max()), 1e-6) if self.pre.scale == "max" else 255
+        if placed.dtype == np.uint8:  # 256 values need scaling, not all pixels
+            tables = self._scaled(np.repeat(np.arange(256)[:, np.newaxis], 3, axis=1), limit).T.copy()  # (3, 256)
+            tensor = np.empty((3, *placed.shape[:2]), np.float32)
+            for channel, table in enumerate(tables):
+                table.take(placed[..., channel], out=tensor[channel], mode="clip")  # clip: without a second copy
+        else:
+            tensor = np.ascontiguousarray(self._scaled(placed, limit).transpose(2, 0, 1))  # (3, h, w)
         return Prepared(tensor, placement)
+
+    def _scaled(self, levels: AnyArray, limit: float) -> FloatArray:
+        """(…, 3) float32, computed in float64: the originals do so, and compat answers for the last bit."""
+        scaled: FloatArray = ((levels / limit - np.array(self.pre.mean)) / np.array(self.pre.std)).astype(np.float32)
+        return scaled
 
     @abstractmethod
     def finish(self, output: AnyArray, placement: Placement) -> SegmentResult:
@@ -122,7 +134,7 @@ class Segmenter(ABC):
     ) -> None:
         self.close()
 
-    def _view(self, source: ImageSource) -> AnyArray:
+    def view(self, source: ImageSource) -> AnyArray:
         """The picture as the network sees it: (H, W, 3) uint8.
 
         What is hidden under a transparent pixel is arbitrary, so such pixels are made middle gray, in which neither
@@ -141,7 +153,7 @@ class Segmenter(ABC):
         limit = self.engine.input_shape[0] or _BATCH
         group: list[Prepared] = []
         for source in sources:
-            prepared = self.prepare(self._view(source))
+            prepared = self.prepare(self.view(source))
             if group and (len(group) == limit or prepared.tensor.shape != group[0].tensor.shape):
                 yield group
                 group = []
@@ -150,6 +162,11 @@ class Segmenter(ABC):
             yield group
 
     def _run(self, group: Sequence[Prepared]) -> list[SegmentResult]:
+        outputs = self._compute(group)
+        return [self.finish(output, prepared.placement) for output, prepared in zip(outputs, group, strict=True)]
+
+    def _compute(self, group: Sequence[Prepared]) -> AnyArray:
+        """(N, C, h, w): the output the recipe names, for each picture of the group."""
         fixed = self.engine.input_shape[0]
         tensors = [prepared.tensor for prepared in group]
         if fixed:
@@ -171,7 +188,40 @@ class Segmenter(ABC):
                 got="NaN or infinity",
                 hint="try --device cpu, or fetch the weights again",
             )
-        return [self.finish(output[index], prepared.placement) for index, prepared in enumerate(group)]
+        return output[: len(group)]
+
+
+def activate(output: AnyArray, activation: Activation) -> AnyArray:
+    """Probabilities from what a network gives.
+
+    Args:
+        output: (C, h, w) float32.
+        activation: What is still to be applied; `softmax` is over the channels.
+    """
+    if activation == "sigmoid":
+        squashed: AnyArray = 0.5 * (1 + np.tanh(output / 2))  # without overflow
+        return squashed
+    if activation == "softmax":
+        raised: AnyArray = output - output.max(axis=0)
+        np.exp(raised, out=raised)
+        raised /= raised.sum(axis=0)
+        return raised
+    return output
+
+
+def _as_the_file_says(recipe: Recipe, metadata: Metadata) -> Recipe:
+    """The recipe with what the weights file states of itself; its numbers count from 0 to 255."""
+    pre, post = recipe.pre, recipe.post
+    if metadata.mean is not None and metadata.std is not None:
+        pre = replace(pre, mean=_from_levels(metadata.mean), std=_from_levels(metadata.std))
+    if metadata.activation is not None:
+        post = replace(post, activation=metadata.activation)
+    return replace(recipe, pre=pre, post=post)
+
+
+def _from_levels(values: tuple[float, float, float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red / 255, green / 255, blue / 255
 
 
 def _fit_to_engine(pre: Preprocess, engine: Engine) -> Preprocess:

@@ -6,15 +6,38 @@ import numpy as np
 from PIL import Image
 
 from ..geometry import Placement, unplace
-from ..models.card import Kernel
+from ..models.card import Kernel, Postprocess
 from ..types import AnyArray, FloatArray, SegmentResult
-from .base import Segmenter
+from .base import Segmenter, activate
+from .probabilities import NetworkProbabilities, Probabilities
 
-__all__ = ["SaliencySegmenter", "finish_map"]
+__all__ = ["SILHOUETTE_LABELS", "SaliencySegmenter", "finish_map"]
+
+SILHOUETTE_LABELS = ("background", "person")
 
 
 class SaliencySegmenter(Segmenter):
     """A model whose output is one map of how much each pixel belongs to the subject."""
+
+    def find_probabilities(self, image: AnyArray) -> Probabilities:
+        """How probable it is that a pixel is background or subject, called person here.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            ShapeError: Another array.
+            EngineFailed: The network stopped.
+        """
+        prepared = self.prepare(image)
+        prediction, placement = self._compute([prepared])[0][0], prepared.placement
+        if self.post.quantized or self.post.resized_first:
+            prediction = finish_map(self, prediction, placement)
+            placement = Placement(placement.image_hw, placement.image_hw, placement.image_hw)
+        else:
+            prediction = _squash(prediction, self.post)
+        maps = np.stack([1 - prediction, prediction])
+        return NetworkProbabilities(SILHOUETTE_LABELS, maps, placement, self.post.kernel)
 
     def finish(self, output: AnyArray, placement: Placement) -> SegmentResult:
         """The map at the picture's size.
@@ -35,14 +58,22 @@ def finish_map(segmenter: Segmenter, prediction: AnyArray, placement: Placement)
         placement: Where the picture lay in the input.
     """
     post = segmenter.post
-    if post.activation == "sigmoid":
-        prediction = 0.5 * (1 + np.tanh(prediction / 2))  # the sigmoid, without overflow
-    if post.min_max:
-        prediction = _stretch(prediction)
+    if post.resized_first:
+        prediction = unplace(np.asarray(activate(prediction, post.activation), np.float32), placement, post.kernel)
+        placement = Placement(placement.image_hw, placement.image_hw, placement.image_hw)
+        prediction = _stretch(prediction) if post.min_max else prediction
+    else:
+        prediction = _squash(prediction, post)
     if post.quantized:
         return _resize_quantized(prediction, placement, post.kernel)
     mask = unplace(np.asarray(prediction, np.float32), placement, post.kernel)
     return np.clip(mask, 0, 1, out=mask)  # in place: at 50 megapixels a copy weighs 200 MB
+
+
+def _squash(prediction: AnyArray, post: Postprocess) -> AnyArray:
+    """The network's answer as the map it stands for, in its own size."""
+    prediction = activate(prediction, post.activation)
+    return _stretch(prediction) if post.min_max else prediction
 
 
 def _stretch(prediction: AnyArray) -> AnyArray:

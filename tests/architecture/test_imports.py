@@ -13,6 +13,7 @@ BUDGETS = {
     "import maskwright.models.catalog": ("numpy", "PIL", "onnxruntime", "scipy", "torch", "click"),
     "import maskwright.imageio": ("onnxruntime", "scipy", "filelock", "torch", "click", "pillow_heif"),
     "import maskwright.pipeline": ("onnxruntime", "scipy", "filelock", "torch", "click", "pillow_heif"),
+    "import maskwright.detail": ("onnxruntime", "scipy", "filelock", "torch", "click", "diffusers", "safetensors"),
     "import maskwright.cli": ("onnxruntime", "scipy", "torch", "numba"),
 }
 

@@ -1,15 +1,18 @@
 """Every row of the catalog, run through the real engine on a small graph with its network's signature."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import maskwright
 from maskwright.engines import release_engines
-from maskwright.models import Store, Url, WheelFile, catalog, find_card
+from maskwright.models import Packaged, Store, Url, WheelFile, catalog, find_card
 from maskwright.pipeline import CutoutOptions, cut_with, load_image
 from maskwright.segmenters import open_segmenter
 from tests.support.graphs import write_card_graph
+from tests.support.networks import write_checkpoint
 
 REMBG = [
     *("u2net", "u2netp", "u2net_human_seg", "u2net_cloth_seg", "u2net_custom", "silueta", "isnet-general-use"),
@@ -33,10 +36,12 @@ class TestRow:
 
     def test_its_weights_are_named_once_and_come_from_https_or_a_pinned_wheel(self, card):
         for weights in card.weights:
-            assert re.fullmatch(r"[\w.-]+\.(onnx|pth|ckpt|tflite|safetensors)", weights.file)
+            assert re.fullmatch(r"[\w.-]+\.(onnx|pth|ckpt|bin|tflite|safetensors)", weights.file)
             for source in weights.sources:
                 if isinstance(source, Url):
                     assert source.url.startswith("https://")
+                elif isinstance(source, Packaged):
+                    assert (Path(maskwright.__file__).parent / source.member).stat().st_size == weights.size
                 else:
                     assert isinstance(source, WheelFile)
                     assert "==" in source.requirement
@@ -79,6 +84,32 @@ class TestRun:
         segmenter = open_segmenter(card.name, weights=path, store=Store(tmp_path), device="cpu")
         first, second = (cut_with(segmenter, load_image(image), CutoutOptions()).rgba for _ in range(2))
         assert np.array_equal(first, second)
+
+
+LARGE = {"isnet", "u2net", "u2net_cloth"}  # some seconds each
+by_network = {
+    weights.network: pytest.param(
+        card, weights.network, id=weights.network, marks=[pytest.mark.slow] * (weights.network in LARGE)
+    )
+    for card in reversed(catalog())
+    for weights in card.weights
+    if weights.network
+}
+
+
+@pytest.mark.parametrize(("card", "network"), by_network.values())
+def test_random_weights_of_the_published_shape_run_by_pytorch(card, network, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    path = write_checkpoint(tmp_path / "random.pth", network)
+    image = np.random.default_rng(3).integers(0, 256, (40, 30, 3), np.uint8)
+    try:
+        segmenter = open_segmenter(card.name, weights=path, store=Store(tmp_path), device="cpu")
+        result = segmenter(image)
+    finally:
+        release_engines()
+    assert result.mask.shape == (40, 30)
+    assert result.provenance.engine.startswith("torch ")
+    assert set(result.masks) == set(card.parts)
 
 
 @pytest.mark.parametrize("name", [*REMBG, *NODE, "modnet-p", "modnet-w"])

@@ -487,7 +487,8 @@ class TestRest:
     def test_doctor_says_what_is_here(self, run):
         report = json.loads(run("doctor", "--json", net=False)[1])
         assert report["maskwright"]["version"] == __version__
-        assert "cpu" in report["engines"]["devices"]
+        assert "cpu" in report["engines"]["ONNX Runtime runs on"]
+        assert "PyTorch runs on" in report["engines"]
 
     @pytest.mark.parametrize("command", sorted(app.commands))
     def test_every_command_has_help(self, run, command):

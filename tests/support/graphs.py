@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from maskwright.models import ModelCard
+from tests.support.tflite import write_tflite
 
 __all__ = ["write_card_graph", "write_graph"]
 
@@ -65,7 +66,12 @@ def write_graph(
 
 def write_card_graph(path: Path, card: ModelCard) -> Path:
     """A small graph with the signature of this row's network."""
-    free = card.recipe.pre.fit == "shorter-side"
+    if card.weights and card.weights[0].runtime == "tflite":
+        kernel = np.random.default_rng(0).standard_normal((len(card.labels) or 1, 3))
+        if not card.labels:
+            kernel = np.full((1, 3), 1 / 3)  # the mean of the colours
+        return write_tflite(path.with_suffix(".tflite"), size_hw=card.recipe.pre.size_hw, kernel=kernel)
+    free = card.recipe.pre.fit in ("shorter-side", "shorter-side-pad")
     return write_graph(
         path,
         size_hw=None if free else card.recipe.pre.size_hw,

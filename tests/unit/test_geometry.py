@@ -233,3 +233,96 @@ def test_paddings(padding, pixels):
 def test_what_is_no_padding_is_refused(padding):
     with pytest.raises(OptionError, match="padding must be pixels or a percentage, got"):
         parse_padding(padding, 250)
+
+
+# What OpenCV 5.0 gives for this picture: INTER_AREA where it shrinks, INTER_CUBIC where it grows.
+OPENCV = (np.arange(35).reshape(5, 7) ** 2 * 7 % 256).astype(np.uint8)
+OPENCV_AREA = [[55, 66, 117, 209], [75, 92, 178, 216], [118, 140, 64, 181]]
+OPENCV_CUBIC = [
+    [0, 0, 8, 34, 56, 97, 142, 205, 255],
+    [60, 147, 119, 66, 155, 75, 158, 227, 168],
+    [104, 122, 52, 46, 227, 190, 218, 238, 197],
+    [56, 26, 7, 82, 229, 175, 153, 202, 255],
+    [24, 78, 127, 152, 160, 17, 49, 174, 226],
+    [107, 231, 241, 131, 65, 0, 113, 209, 148],
+]
+
+
+@pytest.mark.parametrize("expected", [OPENCV_AREA, OPENCV_CUBIC])
+def test_area_cubic_is_opencv_s(expected):
+    size_hw = np.shape(expected)
+    assert resize(OPENCV, size_hw, "area-cubic").tolist() == expected
+    colors = np.dstack([OPENCV, 255 - OPENCV, OPENCV])
+    assert np.array_equal(resize(colors, size_hw, "area-cubic")[..., 0], expected)
+
+
+def test_halving_both_sides_rounds_halves_up_as_opencv_does():
+    assert resize(np.array([[0, 1, 2, 5], [2, 3, 1, 1]], np.uint8), (1, 2), "area-cubic").tolist() == [[2, 2]]
+    assert resize(np.array([[0, 1], [0, 1]], np.uint8), (1, 1), "area-cubic").tolist() == [[1]]
+    assert resize(np.array([[0], [1]] * 2, np.uint8), (2, 1), "area-cubic").tolist() == [[0], [0]]  # half to even
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "box_hw", "input_hw"),
+    [
+        ((300, 700), (512, 1195), (512, 1216)),
+        ((1024, 768), (683, 512), (704, 512)),
+        ((2000, 1333), (768, 512), (768, 512)),
+        ((512, 512), (512, 512), (512, 512)),
+        ((64, 4096), (64, 4096), (64, 4096)),  # the shorter side would become 512, and the longer 32768
+        ((100, 10000), (41, 4096), (64, 4096)),
+        ((1, 1), (512, 512), (512, 512)),
+    ],
+)
+def test_the_shorter_side_aims_at_512_and_is_padded_to_multiples_of_64(image_hw, box_hw, input_hw):
+    placement = fit_placement(image_hw, (512, 512), "shorter-side-pad")
+    assert (placement.box_hw, placement.input_hw, placement.offset_hw) == (box_hw, input_hw, (0, 0))
+    assert fit_placement(input_hw, (512, 512), "shorter-side-pad").box_hw == input_hw  # done twice is done once
+
+
+def test_padding_repeats_the_edge():
+    image = np.random.default_rng(0).integers(0, 256, (70, 130, 3), np.uint8)
+    placement = fit_placement((70, 130), (64, 64), "shorter-side-pad")
+    assert (placement.box_hw, placement.input_hw) == ((64, 119), (64, 128))
+    padded = place(image, placement, "area-cubic")
+    assert np.array_equal(padded[:, :119], resize(image, (64, 119), "area-cubic"))
+    assert (padded[:, 119:] == padded[:, 118:119]).all()
+    maps = np.arange(64 * 128, dtype=np.float32).reshape(64, 128)
+    assert unplace(maps, placement, "bilinear").shape == (70, 130)
+
+
+def test_as_is_leaves_the_picture_alone():
+    image = np.random.default_rng(0).integers(0, 256, (5, 9, 3), np.uint8)
+    assert place(image, fit_placement((5, 9), (64, 64), "as-is"), "bilinear").tolist() == image.tolist()
+
+
+def corners_by_hand(image, size_hw):
+    """The definition: pixel u lies at u * W / w, in steps of 1/32, the edge going on; rounded to 8 bits."""
+    height, width = image.shape[:2]
+    result = np.empty((*size_hw, 3), np.uint8)
+    for y in range(size_hw[0]):
+        for x in range(size_hw[1]):
+            v, u = (np.floor(32 * at + 0.5) / 32 for at in (y * height / size_hw[0], x * width / size_hw[1]))
+            y0, x0 = min(int(v), height - 1), min(int(u), width - 1)
+            y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+            top = image[y0, x0] * (1 - u % 1) + image[y0, x1] * (u % 1)
+            low = image[y1, x0] * (1 - u % 1) + image[y1, x1] * (u % 1)
+            result[y, x] = np.floor(top * (1 - v % 1) + low * (v % 1) + 0.5)
+    return result
+
+
+@settings(max_examples=40, deadline=None)
+@given(sides, sides, sides, sides)
+def test_from_corner_to_corner(height, width, to_height, to_width):
+    image = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
+    size_hw = (to_height, to_width)
+    sampled = resize(image, size_hw, "bilinear-corners")
+    assert sampled.dtype == np.uint8
+    assert np.array_equal(sampled, corners_by_hand(image, size_hw))
+    assert np.array_equal(resize(image[..., 0], size_hw, "bilinear-corners"), sampled[..., 0])
+
+
+def test_corner_to_corner_begins_at_the_first_pixel():
+    ramp = np.repeat(np.arange(0, 240, dtype=np.uint8)[np.newaxis], 4, axis=0)
+    assert resize(ramp, (4, 60), "bilinear-corners")[0].tolist() == list(range(0, 240, 4))
+    assert resize(ramp, (4, 60), "bilinear")[0, :2].tolist() == [1.5, 5.5]

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from maskwright.engines import is_installed
 from maskwright.engines.base import Device, check_batch, choose_threads, first_line, parse_device
 from maskwright.errors import OptionError, ShapeError
 
@@ -47,8 +46,3 @@ def test_a_batch_must_fit_where_the_network_insists():
 def test_only_the_first_line_of_a_runtimes_words_is_kept():
     assert first_line(ValueError("\n one\ntwo")) == "one"
     assert first_line(ValueError("")) == "ValueError"
-
-
-def test_a_runtime_nobody_knows_is_not_installed():
-    assert is_installed("onnx")
-    assert not is_installed("coffee")

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from maskwright.engines import base as engine_base
-from maskwright.engines import onnx as onnx_engine
-from maskwright.engines import open_engine, release_engines
+from maskwright.engines import release_engines
 from maskwright.engines.onnx import OnnxEngine, available_devices
 from maskwright.errors import EngineFailed, EngineUnavailable, OptionError, ShapeError
 from tests.support.graphs import write_graph
@@ -116,66 +115,3 @@ def test_threads_come_from_the_environment(graph, monkeypatch):
         OnnxEngine(graph)
     monkeypatch.setenv("MASKWRIGHT_THREADS", "1")
     assert OnnxEngine(graph)._session.get_session_options().intra_op_num_threads == 1
-
-
-def test_a_second_call_is_warm(graph):
-    assert open_engine(graph) is open_engine(graph)
-
-
-def test_a_changed_file_is_loaded_anew(graph):
-    before = open_engine(graph)
-    write_graph(graph, size_hw=(8, 8), outputs=3)
-    assert open_engine(graph) is not before
-
-
-def test_the_engines_kept_are_bounded(tmp_path):
-    from maskwright import engines
-
-    paths = [write_graph(tmp_path / f"{n}.onnx", size_hw=(4, 4)) for n in range(engines._BOUND + 2)]
-    first = open_engine(paths[0])
-    for path in paths[1:]:
-        open_engine(path)
-    assert len(engines._kept) == engines._BOUND
-    assert open_engine(paths[0]) is not first
-
-
-def test_a_file_of_another_runtime_is_refused(tmp_path):
-    with pytest.raises(EngineUnavailable, match=r"runtime of net\.ckpt must be one of onnx, got 'torch'"):
-        open_engine(tmp_path / "net.ckpt", "torch")
-
-
-def test_a_warm_engine_does_not_wait_while_another_is_loaded(tmp_path, monkeypatch):
-    import threading
-
-    warm = write_graph(tmp_path / "warm.onnx", size_hw=(4, 4))
-    cold = write_graph(tmp_path / "cold.onnx", size_hw=(4, 4))
-    first = open_engine(warm)
-    go_on, began = threading.Event(), threading.Event()
-
-    class Slow(OnnxEngine):
-        def __init__(self, *arguments):
-            began.set()
-            assert go_on.wait(10)
-            super().__init__(*arguments)
-
-    monkeypatch.setattr(onnx_engine, "OnnxEngine", Slow)
-    results = []
-    threads = [threading.Thread(target=lambda: results.append(open_engine(cold))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    assert began.wait(10)
-    assert open_engine(warm) is first
-    go_on.set()
-    for thread in threads:
-        thread.join(10)
-    assert len(results) == 2
-    assert results[0] is results[1]
-
-
-def test_a_file_that_failed_is_tried_again(tmp_path):
-    path = tmp_path / "net.onnx"
-    path.write_bytes(b"half a download")
-    with pytest.raises(EngineFailed, match="is not a network"):
-        open_engine(path)
-    write_graph(path, size_hw=(4, 4))
-    assert open_engine(path).input_shape == (1, 3, 4, 4)

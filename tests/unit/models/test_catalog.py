@@ -1,6 +1,6 @@
 import pytest
 
-from maskwright.errors import UnknownModel
+from maskwright.errors import OptionError, UnknownModel
 from maskwright.models import catalog, find_card
 
 
@@ -28,5 +28,27 @@ def test_no_two_rows_share_a_name_or_a_file():
     assert len(set(files)) == len(files)
 
 
-def test_only_bria_is_not_for_commerce():
-    assert [card.name for card in catalog() if card.commercial is False] == ["bria-rmbg"]
+def test_which_are_not_for_commerce():
+    assert {card.name for card in catalog() if card.commercial is False} == {"anime-face", "bria-rmbg", "rmbg-1.4"}
+
+
+def test_a_row_gives_the_rule_of_each_program_that_runs_its_weights():
+    card = find_card("isnet-anime")
+    assert card.choose_recipe(False) is card.recipe
+    assert card.choose_recipe(True) is card.choose_recipe("rembg") is card.compat
+    assert card.choose_recipe("art-venture").pre.mean == (0.5, 0.5, 0.5)
+    assert card.choose_recipe("controlnet-aux").pre.fit == "as-is"
+
+
+def test_a_program_whose_rule_is_not_known_is_refused():
+    with pytest.raises(OptionError, match="compat of u2netp must be one of rembg, got 'photoshop'"):
+        find_card("u2netp").choose_recipe("photoshop")
+
+
+def test_what_was_converted_comes_before_the_checkpoint_it_was_made_from():
+    for card in catalog():
+        torch = [weights for weights in card.weights if weights.runtime == "torch"]
+        if torch:
+            assert torch[0].file == f"{card.name}.safetensors"
+            assert not torch[0].sources
+            assert len({weights.file for weights in card.weights}) == len(card.weights)

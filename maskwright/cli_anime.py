@@ -1,0 +1,120 @@
+"""The command `anime`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_options import talk_options
+from .cli_talk import open_store, talking
+from .errors import OptionError
+
+if TYPE_CHECKING:
+    from .anime import AnimeSegmenter
+    from .types import SegmentResult
+
+__all__ = ["anime"]
+
+_FORMATS = ("png", "webp", "tiff")  # a format that loses something gives colours of no class
+
+
+@click.command("anime")
+@click.argument("source", metavar="INPUT")
+@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.option("--keep-background", is_flag=True, help="Show the face network the picture as it is.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Also write the index of each pixel's class, as PNG.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Also write the character's mask.")
+@click.option(
+    "--size",
+    type=click.Choice(["picture", "network"]),
+    help="Results in the picture's size, or in the network's: the shorter side at 512. By default picture; network "
+    "with --compat.",
+)
+@click.option("--compat", is_flag=True, help="Give the numbers of the ControlNet preprocessor.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Your own file for the face network.")
+@click.option("--character-weights", type=click.Path(path_type=Path), help="Your own file for the character's mask.")
+@click.option("--device", default="auto", show_default=True, help="As for cut.")
+@click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash.")
+@click.option("--accept-license", is_flag=True, help="Accept the licence of the face network.")
+@talk_options
+def anime(source: str, target: Path, **values: Any) -> None:
+    """Draw the parts of an anime face: hair, eye, mouth, face, skin, clothes, background, each in its colour.
+
+    INPUT is a picture, or - for stdin; OUTPUT a PNG, WebP or TIFF file.
+    """
+    from .anime import color_labels
+    from .encode import choose_format, encode_picture, write_bytes
+    from .imageio import load_image, save_mask
+
+    format_ = choose_format(None, target, _FORMATS)
+    if values["labels"] is not None:
+        choose_format(None, values["labels"], ("png",))
+    _check_apart(source, [target, values["labels"], values["mask"]])
+    start = time.perf_counter()
+    with talking(values["quiet"], values["debug"]):
+        loaded = load_image(sys.stdin.buffer.read() if source == "-" else source)
+        segmenter = _open(values)
+        result = segmenter(loaded, size=values["size"])
+        if result.labels is None:
+            raise OptionError("weights", expected="a network with classes", got=result.provenance.model)
+        write_bytes(target, encode_picture(color_labels(result.labels), format_))
+        if values["labels"] is not None:
+            write_bytes(values["labels"], encode_picture(result.labels, "png"))
+        if values["mask"] is not None:
+            save_mask(result.mask, values["mask"])
+    _report(source, target, result, segmenter, time.perf_counter() - start, values)
+
+
+def _check_apart(source: str, targets: list[Path | None]) -> None:
+    """See that no file is written twice, and not over the input."""
+    named = [path.absolute() for path in (Path(source), *targets) if path is not None]
+    if len(set(named)) < len(named):
+        raise OptionError("INPUT, OUTPUT, --labels and --mask", expected="different files", hint="name a new file")
+
+
+def _open(values: dict[str, Any]) -> AnimeSegmenter:
+    from .anime import open_anime
+
+    store = open_store(values["accept_hash"], values["quiet"])
+    if values["accept_license"]:
+        store.accept_license("anime-face")
+    return open_anime(
+        remove_background=not values["keep_background"],
+        compat=values["compat"],
+        device=values["device"],
+        store=store,
+        weights=values["weights"],
+        character_weights=values["character_weights"],
+    )
+
+
+def _report(
+    source: str,
+    target: Path,
+    result: SegmentResult,
+    segmenter: AnimeSegmenter,
+    seconds: float,
+    values: dict[str, Any],
+) -> None:
+    height, width = result.size_hw
+    if values["as_json"]:
+        character = segmenter.character
+        report = {
+            "input": source,
+            "output": str(target),
+            "height": height,
+            "width": width,
+            "seconds": round(seconds, 3),
+            **asdict(result.provenance),
+            "character": asdict(character.provenance) if character else None,
+            "label_names": result.label_names,
+        }
+        click.echo(json.dumps(report))
+    elif not values["quiet"]:
+        click.echo(f"{target}  {width}×{height}  {result.provenance.model}  {seconds:.2f} s", err=True)

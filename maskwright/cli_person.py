@@ -1,0 +1,136 @@
+"""The command `person`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_files import check_format, read_bytes
+from .cli_options import check_model, person_options, talk_options
+from .cli_talk import agree, open_store, talking
+from .errors import OptionError
+
+if TYPE_CHECKING:
+    from .models import Store
+    from .person import PersonOptions, PersonSegmenter
+    from .types import SegmentResult
+
+__all__ = ["person"]
+
+_FORMATS = ("png", "webp", "tiff")
+
+
+@click.command("person")
+@click.argument("source", metavar="INPUT")
+@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@person_options
+@click.option(
+    "-m",
+    "--model",
+    help="A model for parts; silhouette, or the name of a saliency model, for person and background alone. By default "
+    "a model for parts whose weights are here.",
+)
+@click.option("--separate", is_flag=True, help="Also write each part by itself: OUTPUT-face.png, OUTPUT-hair.png.")
+@click.option("--cutout", type=click.Path(path_type=Path), help="Also write the picture, cut out by the mask.")
+@click.option("--compat", is_flag=True, help="Treat transparency and --refine as the original node does.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Your own weights file.")
+@click.option("--device", default="auto", show_default=True, help="As for cut.")
+@click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash.")
+@click.option("--accept-license", is_flag=True, help="Accept the licence of the model.")
+@talk_options
+def person(source: str, target: Path, **values: Any) -> None:
+    """Select parts of the people in a picture: a mask, white where they are.
+
+    INPUT is a picture, or - for stdin; OUTPUT a PNG, WebP or TIFF file.
+    """
+    from .imageio import load_image, save_mask
+
+    options = _make_options(values)
+    _check_targets(source, target, options, values)
+    start = time.perf_counter()
+    with talking(values["quiet"], values["debug"]):
+        loaded = load_image(read_bytes() if source == "-" else source)
+        with _open(values) as segmenter:
+            result = segmenter(loaded, options)
+        save_mask(result.mask, target)
+        if values["separate"]:
+            for part, mask in result.masks.items():
+                save_mask(mask, _part_path(target, part))
+        if values["cutout"] is not None:
+            from .pipeline import CutoutOptions, make_cutout
+
+            make_cutout(loaded, result, CutoutOptions()).save(values["cutout"])
+    _report(source, target, result, time.perf_counter() - start, values)
+
+
+def _make_options(values: dict[str, Any]) -> PersonOptions:
+    from .models import find_card
+    from .person import SILHOUETTE, PersonOptions
+
+    parts, model = values["parts"], values["model"]
+    if parts is None:
+        whole = model is not None and (model == SILHOUETTE or find_card(check_model(model)).family != "parts")
+        parts = "person" if whole else "face"
+    others = {field.name: values[field.name] for field in fields(PersonOptions) if field.name != "parts"}
+    return PersonOptions(tuple(part.strip().lower() for part in parts.split(",")), **others)
+
+
+def _part_path(target: Path, part: str) -> Path:
+    return target.with_name(f"{target.stem}-{part}{target.suffix}")
+
+
+def _check_targets(source: str, target: Path, options: PersonOptions, values: dict[str, Any]) -> None:
+    """See that every file can be written, before anything is fetched or computed, and that none is written over."""
+    from .encode import choose_format
+
+    choose_format(None, target, _FORMATS)
+    targets = [target, *([_part_path(target, part) for part in options.parts] if values["separate"] else [])]
+    if values["cutout"] is not None:
+        targets.append(values["cutout"])
+    named = [Path(source).absolute(), *(path.absolute() for path in targets)]
+    if len(set(named)) < len(named):
+        raise OptionError("INPUT, OUTPUT and --cutout", expected="different files", hint="name a new file")
+    for path in targets:
+        check_format(None, path, animated=False)
+
+
+def _open(values: dict[str, Any]) -> PersonSegmenter:
+    from .person import open_person
+
+    store = open_store(values["accept_hash"], values["quiet"])
+    _agree(values, store)
+    return open_person(
+        values["model"], weights=values["weights"], device=values["device"], compat=values["compat"], store=store
+    )
+
+
+def _agree(values: dict[str, Any], store: Store) -> None:
+    from .models import find_card
+    from .person import SILHOUETTE
+
+    if values["model"] not in (None, SILHOUETTE) and values["weights"] is None:
+        agree(find_card(check_model(values["model"])), store, values["accept_license"])
+
+
+def _report(source: str, target: Path, result: SegmentResult, seconds: float, values: dict[str, Any]) -> None:
+    height, width = result.size_hw
+    selected = {part: round(float(mask.mean()), 6) for part, mask in result.masks.items()}
+    if values["as_json"]:
+        report = {
+            "input": source,
+            "output": str(target),
+            "height": height,
+            "width": width,
+            "seconds": round(seconds, 3),
+            **asdict(result.provenance),
+            "selected": selected,
+        }
+        click.echo(json.dumps(report))
+    elif not values["quiet"]:
+        shares = ", ".join(f"{part} {share:.1%}" for part, share in selected.items())
+        click.echo(f"{target}  {width}×{height}  {result.provenance.model}  {shares}  {seconds:.2f} s", err=True)

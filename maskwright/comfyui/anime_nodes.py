@@ -1,0 +1,85 @@
+"""Anime faces: the drop-in `AnimeFace_SemSegPreprocessor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..anime import PALETTE, AnimeSegmenter, AnimeSize, color_labels
+from ..geometry import fit_placement
+from ..models.catalog import find_card
+from .convert import arrays_to_image, arrays_to_mask, image_to_arrays
+from .host import each, open_node_segmenter
+from .inputs import COMPAT, DOWNLOAD, choice, socket, switch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["AnimeFaceSegmenter"]
+
+_PARTS = tuple(PALETTE)
+
+
+class AnimeFaceSegmenter:
+    """The parts of an anime face, as a map of colours."""
+
+    CATEGORY = "ControlNet Preprocessors/Semantic Segmentation"
+    DESCRIPTION = "Tells the parts of anime faces apart, and finds the character."
+    FUNCTION = "execute"
+    RETURN_TYPES = ("IMAGE", "MASK", *("MASK",) * len(_PARTS))
+    RETURN_NAMES = ("IMAGE", "ABG_CHARACTER_MASK (MASK)", *_PARTS)
+    OUTPUT_TOOLTIPS = (
+        "The map: yellow background, blue hair, red eyes, white mouth, green face, cyan skin, magenta clothes.",
+        "The character, 1 = character; all 1 where the background stays.",
+        *(f"The probability of {part} in each pixel." for part in _PARTS),
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """ComfyUI's description of the inputs."""
+        resolution = {"default": 512, "min": 512, "max": 512, "step": 64}
+        return {
+            "required": {"image": socket("IMAGE", "The pictures. What is transparent in them is shown on white.")},
+            "optional": {
+                "remove_background_using_abg": switch(True, "Find the character first, and look at it on white."),
+                "resolution": ("INT", {**resolution, "tooltip": "Pixels of the shorter side; the network knows 512."}),
+                "compat": COMPAT,
+                "output_size": choice(
+                    ["network", "picture"], "Size of all outputs: the network's, by resolution, or the picture's."
+                ),
+                "download": DOWNLOAD,
+            },
+        }
+
+    def execute(
+        self,
+        image: Tensor,
+        remove_background_using_abg: bool = True,
+        resolution: int = 512,  # noqa: ARG002 - the seed's input, which knows one value
+        compat: bool = False,
+        output_size: AnimeSize = "network",
+        download: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, ...]:
+        """The map, the character, and the probability of each part."""
+        if not len(image):
+            return _make_empty(image, output_size)
+        face = open_node_segmenter("anime-face", compat=compat, download=download)
+        character = None
+        if remove_background_using_abg:
+            program = "controlnet-aux" if compat else False
+            character = open_node_segmenter("isnet-anime", compat=program, download=download)
+        segmenter = AnimeSegmenter(face, character, compat=compat)
+        found = [segmenter(picture, size=output_size) for picture in each(image_to_arrays(image), len(image))]
+        maps = [color_labels(result.labels) for result in found if result.labels is not None]
+        parts = (arrays_to_mask([result.masks[part] for result in found]) for part in _PARTS)
+        return arrays_to_image(maps), arrays_to_mask([result.mask for result in found]), *parts
+
+
+def _make_empty(image: Tensor, output_size: AnimeSize) -> tuple[Tensor, ...]:
+    """No maps and no masks, in the size they would have."""
+    size_hw = int(image.shape[1]), int(image.shape[2])
+    if output_size == "network":
+        pre = find_card("anime-face").recipe.pre
+        size_hw = fit_placement(size_hw, pre.size_hw, pre.fit).box_hw
+    mask = image.new_zeros((0, *size_hw))
+    return image.new_zeros((0, *size_hw, 3)), mask, *[mask] * len(_PARTS)

@@ -1,0 +1,158 @@
+"""What ComfyUI itself gives a node: folders, devices, progress, a way to be interrupted.
+
+ComfyUI's modules are looked up when a node runs, never at import: the nodes load, and run, where there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import Error
+from ..models.catalog import find_card
+from ..models.store import Arrival, Store
+from ..segmenters import Segmenter, open_segmenter
+from .engine import open_managed
+
+__all__ = [
+    "MODEL_FOLDERS",
+    "each",
+    "find_device",
+    "list_files",
+    "model_folders",
+    "named",
+    "open_node_segmenter",
+    "open_store",
+    "show",
+]
+
+_logger = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
+
+# Folder kinds of ComfyUI (`extra_model_paths.yaml` adds to them) in which weights of ours may lie: its own, and those
+# that the packs with these nodes have made.
+MODEL_FOLDERS = ("maskwright", "background_removal", "onnx", "isnet", "rembg", "u2net", "mediapipe", "anime_seg")
+
+
+def _module(name: str) -> Any:
+    """A module of ComfyUI that is loaded already; None outside it. Nothing is imported."""
+    return sys.modules.get(name)
+
+
+def model_folders() -> tuple[Path, ...]:
+    """The folders of ComfyUI in which weights may lie; none outside ComfyUI."""
+    folder_paths = _module("folder_paths")
+    if folder_paths is None:
+        return ()
+    known = getattr(folder_paths, "folder_names_and_paths", {})
+    folders = [
+        Path(folder) for kind in MODEL_FOLDERS if kind in known for folder in folder_paths.get_folder_paths(kind)
+    ]
+    models = Path(folder_paths.models_dir)
+    return tuple(dict.fromkeys([*folders, *(models / kind for kind in MODEL_FOLDERS)]))
+
+
+def open_store(name: str = "", *, download: bool = False) -> Store:
+    """The weights a node may use: this machine's, ComfyUI's folders among them. No process is ever started.
+
+    Nobody can be asked in a node. A file that no publisher vouches for is taken when it lies on this machine or the
+    user turned `download` on; its hash is remembered, and every later load is held to it. A model that is not for
+    commercial use runs when its file lies here; the log says so.
+
+    Args:
+        name: The model to be opened, a name of the catalog.
+        download: Whether files may be fetched over https; the user says so at the node.
+    """
+    online = "turn on download at the node"
+    settings: dict[str, Any] = {"search": model_folders(), "wheels": False, "online": online, "confirm": _vouch}
+    store = Store(offline=None if download else True, **settings)
+    card = find_card(name) if name else None
+    if card is None or card.commercial is not False or store.is_license_accepted(card.name):
+        return store
+    if not any(store.find(weights) for weights in card.weights):
+        return store
+    _logger.warning("%s: %s, see %s", card.name, card.license, card.license_url)
+    return Store(offline=None if download else True, licenses=(card.name,), **settings)
+
+
+def _vouch(arrival: Arrival) -> bool:
+    """Whether a file is taken: only where no hash at all is known of it."""
+    if arrival.expected is not None:
+        return False
+    _logger.warning("%s: no hash is published; taken from now on as sha256 %s", arrival.origin, arrival.sha256)
+    return True
+
+
+def open_node_segmenter(
+    name: str, *, compat: bool | str = False, download: bool = False, device: str | None = None, stay: bool = True
+) -> Segmenter:
+    """A model for a node: on the device ComfyUI computes on, in the memory ComfyUI manages.
+
+    Args:
+        name: A name of the catalog.
+        compat: As for `open_segmenter`.
+        download: Whether weights may be fetched over https.
+        device: Another device than ComfyUI's own.
+        stay: Whether a network may stay on the graphics card after a picture, for ComfyUI to free when it needs room.
+    """
+    opener = functools.partial(open_managed, stay=stay)
+    device = find_device() if device is None else device
+    return open_segmenter(name, device=device, compat=compat, store=open_store(name, download=download), opener=opener)
+
+
+def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Names of the files in ComfyUI's folders of one kind, to choose from.
+
+    Args:
+        kind: A folder of ComfyUI's `models`.
+        suffixes: Endings that count, with their dots.
+    """
+    folders = [folder for folder in model_folders() if folder.name == kind]
+    names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
+    return sorted(name for name in names if name.lower().endswith(suffixes))
+
+
+def find_device() -> str:
+    """The device ComfyUI computes on, as our engines call it: `cpu`, `cuda:0`, `mps`; `auto` outside ComfyUI."""
+    management = _module("comfy.model_management")
+    return "auto" if management is None else str(management.get_torch_device())
+
+
+def each(items: Iterable[_Item], count: int) -> Iterator[_Item]:
+    """The items, with ComfyUI's progress bar moving on after each and its Cancel heard before each."""
+    utils, management = _module("comfy.utils"), _module("comfy.model_management")
+    bar = utils.ProgressBar(count) if utils is not None else None
+    for item in items:
+        if management is not None:
+            management.throw_exception_if_processing_interrupted()
+        yield item
+        if bar is not None:
+            bar.update(1)
+
+
+@contextlib.contextmanager
+def named(node_id: str) -> Iterator[None]:
+    """Errors of ours from inside begin with the node's name. Also a decorator for a node's function."""
+    try:
+        yield
+    except Error as error:
+        kind = type(error)
+        raise kind(f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=error.hint) from error
+
+
+def show(image: Any) -> dict[str, Any]:
+    """What makes ComfyUI's page show pictures at the node that made them; nothing outside ComfyUI.
+
+    Args:
+        image: (B, H, W, 3) float32 tensor in [0, 1].
+    """
+    core = _module("nodes")
+    if core is None or not len(image):
+        return {}
+    shown: dict[str, Any] = core.PreviewImage().save_images(image)["ui"]
+    return shown

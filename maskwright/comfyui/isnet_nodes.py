@@ -1,0 +1,147 @@
+"""IS-Net: the drop-in `ISNetSegment` and the loader of its models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cutout_options import CutoutOptions
+from ..errors import WeightsMissing
+from ..imageio import load_image
+from ..models.catalog import catalog
+from ..models.convert import load_network
+from ..pipeline import cut_with
+from ..refine import compose, masks
+from ..segmenters import Segmenter, open_segmenter
+from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_mask
+from .engine import open_module
+from .host import each, find_device, list_files, model_folders, open_node_segmenter, open_store
+from .inputs import COMPAT, DOWNLOAD, choice, socket, switch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ISNetLoader", "ISNetSegment"]
+
+_DEFAULT = "isnet-general-use"
+_PROGRAM = "art-venture"
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".onnx")
+_MARK = "maskwright_model"  # on a loaded module: the catalog row whose pictures it was trained on
+
+
+class ISNetSegment:
+    """Foreground masks by IS-Net."""
+
+    CATEGORY = "Art Venture/Segmentation"
+    DESCRIPTION = "Selects what stands out in pictures, by IS-Net, and cuts it out."
+    FUNCTION = "segment_isnet"
+    RETURN_TYPES = ("IMAGE", "MASK")
+    RETURN_NAMES = ("segmented", "mask")
+    OUTPUT_TOOLTIPS = ("The cut-outs: RGBA, straight alpha.", "The masks, 1 = selected.")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """ComfyUI's description of the inputs."""
+        threshold = {"default": 0.5, "min": 0, "max": 1, "step": 0.001}
+        devices = "AUTO leaves the graphics card after the run; Prefer GPU stays until ComfyUI needs the room."
+        return {
+            "required": {
+                "images": socket("IMAGE", "The pictures."),
+                "threshold": (
+                    "FLOAT",
+                    {**threshold, "tooltip": "From this prediction on a pixel is selected; 0 selects everything."},
+                ),
+            },
+            "optional": {
+                "device_mode": choice(["AUTO", "Prefer GPU", "CPU"], devices),
+                "enabled": switch(True, "Off: the pictures pass unchanged, and the masks are empty."),
+                "isnet_model": socket("ISNET_MODEL", f"A loaded IS-Net. Left out: {_DEFAULT}."),
+                "compat": COMPAT,
+                "soft": switch(False, "Keep the masks soft; the threshold is not used."),
+                "download": DOWNLOAD,
+            },
+        }
+
+    def segment_isnet(
+        self,
+        images: Tensor,
+        threshold: float,
+        device_mode: str = "AUTO",
+        enabled: bool = True,
+        isnet_model: Any = None,
+        compat: bool = False,
+        soft: bool = False,
+        download: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """The cut-outs and the masks."""
+        if not (enabled and len(images)):
+            return images, make_empty_mask(images).new_zeros(images.shape[:3])
+        segmenter = _open(isnet_model, device_mode, _PROGRAM if compat else False, download)
+        options = CutoutOptions(threshold=None if soft else threshold)
+        cutouts, alphas = [], []
+        for picture in each(image_to_arrays(images), len(images)):
+            if compat:
+                mask = segmenter(picture).mask
+                mask = mask if soft else masks.threshold(mask, threshold, strict=True)
+                rgba = compose.make_rgba(picture[..., :3], mask, keep_hidden=True)
+            else:
+                cutout = cut_with(segmenter, load_image(picture), options)
+                rgba, mask = cutout.rgba, cutout.alpha
+            cutouts.append(rgba)
+            alphas.append(mask)
+        return arrays_to_image(cutouts), arrays_to_mask(alphas)
+
+
+def _open(module: Any, device_mode: str, compat: bool | str, download: bool) -> Segmenter:
+    device = "cpu" if device_mode == "CPU" else find_device()
+    stay = device_mode == "Prefer GPU"
+    if module is None:
+        return open_node_segmenter(_DEFAULT, compat=compat, download=download, device=device, stay=stay)
+    return open_segmenter(
+        getattr(module, _MARK, _DEFAULT), engine=open_module(module, device, stay=stay), compat=compat
+    )
+
+
+class ISNetLoader:
+    """An IS-Net from a file."""
+
+    CATEGORY = "Art Venture/Loaders"
+    DESCRIPTION = "Loads an IS-Net from a file in ComfyUI's models/isnet. Nothing in the file is run."
+    FUNCTION = "load_isnet"
+    RETURN_TYPES = ("ISNET_MODEL",)
+    RETURN_NAMES = ("ISNET_MODEL",)
+    OUTPUT_TOOLTIPS = ("The network, for `ISNetSegment`.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """ComfyUI's description of the inputs."""
+        return {"required": {"model_name": choice(list_files("isnet", _SUFFIXES), "A file in models/isnet.")}}
+
+    def load_isnet(self, model_name: str) -> tuple[Any]:
+        """The network, marked with the model it is."""
+        folders = [folder for folder in model_folders() if folder.name == "isnet"]
+        path = next((folder / model_name for folder in folders if (folder / model_name).is_file()), None)
+        if path is None or Path(model_name).name != model_name:
+            raise WeightsMissing(
+                f"IS-Net {model_name}",
+                expected=f"in one of {', '.join(map(str, folders))}",
+                got="none",
+                hint="put it there, then press R",
+            )
+        known = _find_weights(model_name)
+        network = None
+        if known is not None:
+            open_store().check(path, known[1])
+            network = known[1].network
+        _, module = load_network(path, network)
+        setattr(module, _MARK, known[0] if known else _DEFAULT)
+        return (module,)
+
+
+def _find_weights(file: str) -> Any:
+    """The catalog row that a file of this name belongs to, and its weights; None where no row knows it."""
+    for card in catalog():
+        for weights in card.weights:
+            if file in (weights.file, *weights.other_names) and (weights.network or "").startswith("isnet"):
+                return card.name, weights
+    return None

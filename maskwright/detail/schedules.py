@@ -1,0 +1,212 @@
+"""Noise levels: a model's table, and how a sampler's steps are spaced on it.
+
+All schedules are those of ComfyUI, in float32 as there: `steps` levels from high to low, then 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import OptionError, RangeError
+from ..types import AnyArray, FloatArray
+
+__all__ = ["SCHEDULERS", "SigmaTable", "make_schedule", "make_sigmas"]
+
+# Samplers that would take two steps to the same level: they get one more, and the last but one is dropped.
+_DROP_PENULTIMATE = {"dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2"}
+
+# Align Your Steps, https://research.nvidia.com/labs/toronto-ai/AlignYourSteps/howto.html
+_ALIGN_YOUR_STEPS = {
+    "AYS SD1": (
+        14.6146412293, 6.4745760956, 3.8636745985, 2.6946151520, 1.8841921177, 1.3943805092, 0.9642583904,
+        0.6523686016, 0.3977456272, 0.1515232662, 0.0291671582,
+    ),
+    "AYS SDXL": (
+        14.6146412293, 6.3184485287, 3.7681790315, 2.1811480769, 1.3405244945, 0.8620721141, 0.5550693289,
+        0.3798540708, 0.2332364134, 0.1114188177, 0.0291671582,
+    ),
+    "AYS SVD": (700.00, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SigmaTable:
+    """The noise levels a model was trained on.
+
+    Attributes:
+        sigmas: (n,) float32, rising; the index is the model's timestep.
+    """
+
+    sigmas: FloatArray
+
+    def __post_init__(self) -> None:
+        levels = self.sigmas
+        if levels.ndim != 1 or len(levels) < 2 or not (levels[0] > 0 and (np.diff(levels) > 0).all()):
+            raise RangeError("sigmas", expected="one axis of rising levels above 0", got=str(levels.shape))
+
+    @classmethod
+    def from_betas(cls, betas: AnyArray) -> SigmaTable:
+        """The table of a model that was trained with these betas, (n,) float64."""
+        kept = np.cumprod(1.0 - np.asarray(betas, np.float64))
+        return cls(np.sqrt((1 - kept) / kept).astype(np.float32))
+
+    @classmethod
+    def scaled_linear(cls, start: float = 0.00085, end: float = 0.012, count: int = 1000) -> SigmaTable:
+        """The table of Stable Diffusion 1.5: betas that rise as the square of a line."""
+        return cls.from_betas(np.linspace(start**0.5, end**0.5, count) ** 2)
+
+    @property
+    def logs(self) -> FloatArray:
+        """Natural logarithms of the levels."""
+        logs: FloatArray = np.log(self.sigmas.astype(np.float64)).astype(np.float32)
+        return logs
+
+    @property
+    def sigma_min(self) -> float:
+        """The lowest level."""
+        return float(self.sigmas[0])
+
+    @property
+    def sigma_max(self) -> float:
+        """The highest level."""
+        return float(self.sigmas[-1])
+
+    def timestep(self, sigma: float) -> int:
+        """The index whose level is nearest to sigma, measured in logarithms."""
+        return int(np.abs(np.float32(math.log(sigma)) - self.logs).argmin())
+
+    def sigma(self, timestep: AnyArray | float) -> FloatArray:
+        """Levels at timesteps that may lie between two indices."""
+        position = np.clip(np.asarray(timestep, np.float32), 0, len(self.sigmas) - 1)
+        low = np.floor(position)
+        weight, logs = position - low, self.logs
+        blended = (1 - weight) * logs[low.astype(np.intp)] + weight * logs[np.ceil(position).astype(np.intp)]
+        return np.asarray(np.exp(blended), np.float32)
+
+
+def _normal(table: SigmaTable, steps: int) -> AnyArray:
+    return _append_zero(table.sigma(_spread(table, steps)))
+
+
+def _sgm_uniform(table: SigmaTable, steps: int) -> AnyArray:
+    return _append_zero(table.sigma(_spread(table, steps + 1)[:-1]))
+
+
+def _spread(table: SigmaTable, count: int) -> AnyArray:
+    first, last = table.timestep(table.sigma_max), table.timestep(table.sigma_min)
+    return np.linspace(first, last, count).astype(np.float32)
+
+
+def _simple(table: SigmaTable, steps: int) -> AnyArray:
+    stride = len(table.sigmas) / steps
+    return _append_zero([table.sigmas[-(1 + int(step * stride))] for step in range(steps)])
+
+
+def _ddim_uniform(table: SigmaTable, steps: int) -> AnyArray:
+    return np.append(table.sigmas[1 :: max(len(table.sigmas) // steps, 1)][::-1], 0)
+
+
+def _karras(table: SigmaTable, steps: int) -> AnyArray:
+    low, high = table.sigma_min ** (1 / 7), table.sigma_max ** (1 / 7)
+    return _append_zero((high + np.linspace(0, 1, steps) * (low - high)) ** 7)
+
+
+def _exponential(table: SigmaTable, steps: int) -> AnyArray:
+    return _append_zero(np.exp(np.linspace(math.log(table.sigma_max), math.log(table.sigma_min), steps)))
+
+
+def _beta(table: SigmaTable, steps: int) -> AnyArray:
+    """Quantiles of a beta distribution over the timesteps, https://arxiv.org/abs/2407.12173."""
+    from scipy.stats import beta
+
+    quantiles = beta.ppf(1 - np.linspace(0, 1, steps, endpoint=False), 0.6, 0.6)
+    timesteps = np.rint(quantiles * (len(table.sigmas) - 1)).astype(int)
+    kept = np.append(True, np.diff(timesteps) != 0)  # never two steps on one level
+    return _append_zero(table.sigmas[timesteps[kept]])
+
+
+def _linear_quadratic(table: SigmaTable, steps: int, threshold: float = 0.025) -> AnyArray:
+    """Small even steps, then growing ones, as Mochi does."""
+    if steps == 1:
+        return np.array([table.sigma_max, 0])
+    linear = steps // 2
+    quadratic = steps - linear
+    excess = linear - threshold * steps
+    curve = excess / (linear * quadratic**2)
+    slope = threshold / linear - 2 * excess / quadratic**2
+    done = [step * threshold / linear for step in range(linear)]
+    done += [curve * step**2 + slope * step + curve * linear**2 for step in range(linear, steps)]
+    return (1 - np.array([*done, 1.0])) * table.sigma_max
+
+
+def _kl_optimal(table: SigmaTable, steps: int) -> AnyArray:
+    """Even steps of the levels' arcus tangens, https://arxiv.org/abs/2404.14507."""
+    share = np.arange(steps) / max(steps - 1, 1)
+    return _append_zero(np.tan(share * math.atan(table.sigma_min) + (1 - share) * math.atan(table.sigma_max)))
+
+
+def _append_zero(levels: AnyArray | list[float]) -> AnyArray:
+    return np.append(levels, 0)
+
+
+_MADE: dict[str, Callable[[SigmaTable, int], AnyArray]] = {
+    "simple": _simple,
+    "sgm_uniform": _sgm_uniform,
+    "karras": _karras,
+    "exponential": _exponential,
+    "ddim_uniform": _ddim_uniform,
+    "beta": _beta,
+    "normal": _normal,
+    "linear_quadratic": _linear_quadratic,
+    "kl_optimal": _kl_optimal,
+}
+
+SCHEDULERS = (*_MADE, *_ALIGN_YOUR_STEPS)
+
+
+def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
+    """The levels of `steps` steps, from high to low, then 0.
+
+    Args:
+        table: The model's.
+        scheduler: One of `SCHEDULERS`.
+        steps: 1 or more. `beta` and `ddim_uniform` may give fewer or more levels, as in the original.
+
+    Raises:
+        OptionError: There is no such schedule.
+    """
+    if scheduler in _ALIGN_YOUR_STEPS:
+        return _aligned(_ALIGN_YOUR_STEPS[scheduler], steps)
+    if scheduler not in _MADE:
+        raise OptionError(
+            "scheduler",
+            expected=f"one of {', '.join(SCHEDULERS)}",
+            got=repr(scheduler),
+            hint="hand other levels in as a schedule function",
+        )
+    return _MADE[scheduler](table, steps).astype(np.float32)
+
+
+def _aligned(levels: tuple[float, ...], steps: int) -> FloatArray:
+    """A table of levels, interpolated in logarithms to another number of steps."""
+    sigmas = np.array(levels)
+    if len(sigmas) != steps + 1:
+        places = np.linspace(0, 1, steps + 1), np.linspace(0, 1, len(sigmas))
+        sigmas = np.exp(np.interp(*places, np.log(sigmas[::-1])))[::-1].copy()
+    sigmas[-1] = 0
+    return sigmas.astype(np.float32)
+
+
+def make_schedule(table: SigmaTable, sampler_name: str, scheduler: str, steps: int) -> FloatArray:
+    """The levels a sampler walks down: those of `make_sigmas`, but where the sampler wants others.
+
+    Raises:
+        OptionError: There is no such schedule.
+    """
+    if sampler_name not in _DROP_PENULTIMATE:
+        return make_sigmas(table, scheduler, steps)
+    return np.delete(make_sigmas(table, scheduler, steps + 1), -2)

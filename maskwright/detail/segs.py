@@ -1,0 +1,438 @@
+"""Segments of a film or a picture: where each lies, its mask, and what stands in its crop.
+
+A `Seg` has the fields of the SEGS convention of ComfyUI packs, in its order; `Segs.from_tuple` and `Segs.to_tuple`
+convert without loss. Arrays stay as they came (NumPy or torch) until a function here needs them.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import OptionError, RangeError, ShapeError
+from ..refine import masks as mask_work
+from ..types import AnyArray, BBox, FloatArray, check_mask
+from .resample import as_array, as_masks, resize_frames, resize_masks
+
+__all__ = [
+    "SEG",
+    "Follow",
+    "Seg",
+    "Segs",
+    "SortKey",
+    "combine_segs",
+    "dilate_segs",
+    "filter_segs",
+    "intersect_segs",
+    "order_segs",
+    "scale_segs",
+    "segs_to_mask",
+    "segs_to_masks",
+]
+
+SortKey = Literal["area", "width", "height", "x1", "y1", "x2", "y2", "confidence"]
+
+# The record other packs use; its field names are theirs.
+SEG = namedtuple(
+    "SEG",
+    ["cropped_image", "cropped_mask", "confidence", "crop_region", "bbox", "label", "control_net_wrapper"],
+    defaults=[None],
+)
+
+
+@dataclass(frozen=True)
+class Follow:
+    """A crop that follows its subject.
+
+    Attributes:
+        regions: For each frame (x1, y1, x2, y2) in pixels, half-open, inside the frame, all of one size.
+        subject_hw: Height and width of the subject's box, which guide_size looks at.
+    """
+
+    regions: tuple[BBox, ...]
+    subject_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Seg:
+    """One segment.
+
+    Attributes:
+        cropped_image: None, or (n, h, w, 3 or 4) float in [0, 1] or uint8: what stands in the crop, frame by frame.
+        cropped_mask: (h, w) or (n, h, w) float in [0, 1] over the crop, 1 = selected. None: all of it.
+        confidence: In [0, 1].
+        crop_region: (x1, y1, x2, y2) in pixels of the frame, half-open, inside it.
+        bbox: The subject's box, (x1, y1, x2, y2) in pixels, half-open.
+        label: What it is.
+        control_net_wrapper: Handed through to the backend as it is.
+        follow: Where the crop lies in each frame, if it moves; then mask and image have its size, and `crop_region`
+            is the union.
+    """
+
+    cropped_image: Any
+    cropped_mask: Any
+    confidence: float
+    crop_region: BBox
+    bbox: BBox
+    label: str
+    control_net_wrapper: Any = None
+    follow: Follow | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the crop."""
+        return _size_hw(self.region_at(0))
+
+    @property
+    def subject_hw(self) -> tuple[int, int]:
+        """Height and width of the subject's box."""
+        return self.follow.subject_hw if self.follow else _size_hw(self.bbox)
+
+    @property
+    def places(self) -> int:
+        """Where the crop lies is said for this many frames; 1: once for all."""
+        return len(self.follow.regions) if self.follow else 1
+
+    def region_at(self, frame: int) -> BBox:
+        """Where the crop lies in a frame."""
+        return self.follow.regions[frame] if self.follow else self.crop_region
+
+    def masks(self) -> FloatArray:
+        """(n, h, w) float32, the mask in one form; ones where there is none.
+
+        Raises:
+            ShapeError: Its axes or its size do not fit the crop.
+            RangeError: Values outside [0, 1].
+        """
+        if self.cropped_mask is None:
+            return np.ones((1, *self.size_hw), np.float32)
+        masks = as_masks(self.cropped_mask, f"mask of segment {self.label!r}")
+        if masks.shape[1:] != self.size_hw:
+            raise ShapeError(
+                f"mask of segment {self.label!r}",
+                expected=f"of its crop's size {self.size_hw}",
+                got=str(masks.shape[1:]),
+                hint="resize the mask, or scale_segs after the frames were resized",
+            )
+        return masks
+
+    def still(self) -> Seg:
+        """The same in a crop that does not move: the union of all places. Its picture is left out."""
+        if self.follow is None:
+            return self
+        x1, y1, x2, y2 = self.crop_region
+        masks, regions = self.masks(), self.follow.regions
+        still = np.zeros((len(regions), y2 - y1, x2 - x1), np.float32)
+        for index, (left, top, right, bottom) in enumerate(regions):
+            mask = masks[index if len(masks) > 1 else 0]
+            still[index, top - y1 : bottom - y1, left - x1 : right - x1] = mask
+        return replace(self, cropped_image=None, cropped_mask=still, follow=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Segs:
+    """Segments of frames of one size.
+
+    Attributes:
+        size_hw: Height and width of the frames.
+        items: The segments, in the order they are worked on.
+    """
+
+    size_hw: tuple[int, int]
+    items: tuple[Seg, ...] = ()
+
+    def __iter__(self) -> Iterator[Seg]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Seg:
+        return self.items[index]
+
+    @classmethod
+    def from_tuple(cls, segs: Any) -> Segs:
+        """Segments from the convention `((H, W), [SEG, ...])` of other packs; `Segs` as they are.
+
+        Raises:
+            ShapeError: It is built otherwise.
+        """
+        if isinstance(segs, cls):
+            return segs
+        try:
+            (height, width), records = segs
+            items = tuple(Seg(*(getattr(record, name) for name in SEG._fields)) for record in records)
+            regions = [(_box(each.crop_region), _box(each.bbox)) for each in items]
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ShapeError(
+                "segments", expected="((H, W), [SEG, ...])", got=type(segs).__name__, hint=f"they miss: {error}"
+            ) from error
+        placed = (
+            replace(each, crop_region=region, bbox=bbox) for each, (region, bbox) in zip(items, regions, strict=True)
+        )
+        return cls((int(height), int(width)), tuple(placed))
+
+    def to_tuple(self) -> tuple[tuple[int, int], list[Any]]:
+        """The convention of other packs. A crop that moves becomes one that does not."""
+        still = (each.still() for each in self.items)
+        return self.size_hw, [SEG(*(getattr(each, name) for name in SEG._fields)) for each in still]
+
+    def check(self) -> Segs:
+        """The same, if every crop lies inside the frame and every box has a size.
+
+        Raises:
+            RangeError: A crop or a box that does not.
+        """
+        for index, each in enumerate(self.items):
+            regions = each.follow.regions if each.follow else (each.crop_region,)
+            if len({_size_hw(region) for region in regions}) != 1:
+                raise RangeError(f"crops of segment {index}", expected="of one size", hint="use track_subject")
+            for region in regions:
+                _check_inside(region, self.size_hw, f"crop_region of segment {index}")
+            if min(each.subject_hw) < 1:
+                raise RangeError(
+                    f"bbox of segment {index}",
+                    expected="at least 1 pixel wide and high",
+                    got=str(each.bbox),
+                    hint="leave such segments out with filter_segs",
+                )
+        return self
+
+
+def _check_inside(region: BBox, size_hw: tuple[int, int], name: str) -> None:
+    x1, y1, x2, y2 = region
+    if not (0 <= x1 < x2 <= size_hw[1] and 0 <= y1 < y2 <= size_hw[0]):
+        raise RangeError(
+            name,
+            expected=f"inside the frame of {size_hw[0]} x {size_hw[1]} (H x W) and not empty",
+            got=str(region),
+            hint="give (x1, y1, x2, y2) in pixels, half-open",
+        )
+
+
+def _box(values: Any) -> BBox:
+    x1, y1, x2, y2 = (int(value) for value in values)
+    return x1, y1, x2, y2
+
+
+def _size_hw(box: BBox) -> tuple[int, int]:
+    return box[3] - box[1], box[2] - box[0]
+
+
+def scale_segs(segs: Segs, size_hw: tuple[int, int], *, compat: bool = False) -> Segs:
+    """The same segments on frames of another size.
+
+    Edges are rounded to the nearest pixel, and no segment becomes empty.
+
+    Args:
+        segs: What to scale.
+        size_hw: Height and width of the new frames.
+        compat: The original's rule: the first corner by the width's factor, the second by the height's, cut off.
+    """
+    height, width = segs.size_hw
+    if (height, width) == tuple(size_hw) or not height or not width:
+        return segs
+    scale = (size_hw[1] / width, size_hw[0] / height)
+    return Segs((int(size_hw[0]), int(size_hw[1])), tuple(_scaled(each, scale, size_hw, compat) for each in segs))
+
+
+def _scaled(seg: Seg, scale: tuple[float, float], size_hw: tuple[int, int], compat: bool) -> Seg:
+    def box(values: BBox) -> BBox:
+        if compat:
+            x1, y1, x2, y2 = values
+            factor_x, factor_y = scale
+            return int(x1 * factor_x), int(y1 * factor_x), int(x2 * factor_y), int(y2 * factor_y)
+        return _scaled_box(values, scale, size_hw)
+
+    follow = seg.follow
+    if follow is not None:
+        sizes = [box(region) for region in follow.regions]
+        height, width = _size_hw(sizes[0])  # rounding must not make them differ
+        follow = Follow(
+            tuple(_moved(region, (height, width), size_hw) for region in sizes),
+            (max(1, round(follow.subject_hw[0] * scale[1])), max(1, round(follow.subject_hw[1] * scale[0]))),
+        )
+    new = replace(seg, crop_region=box(seg.crop_region), bbox=box(seg.bbox), follow=follow)
+    image, mask = seg.cropped_image, seg.cropped_mask
+    if min(new.size_hw) < 1:
+        return new
+    if mask is not None:
+        still = as_array(mask).ndim == 2
+        mask = resize_masks(as_masks(mask), new.size_hw)
+        mask = mask[0] if still else mask
+    if image is not None:
+        image = resize_frames(as_array(image), new.size_hw, eight_bit=compat)
+    return replace(new, cropped_image=image, cropped_mask=mask)
+
+
+def _scaled_box(values: BBox, scale: tuple[float, float], size_hw: tuple[int, int]) -> BBox:
+    x1, x2 = _scaled_span(values[0], values[2], scale[0], size_hw[1])
+    y1, y2 = _scaled_span(values[1], values[3], scale[1], size_hw[0])
+    return x1, y1, x2, y2
+
+
+def _scaled_span(start: int, stop: int, factor: float, limit: int) -> tuple[int, int]:
+    first = min(max(round(start * factor), 0), limit - 1)
+    return first, min(max(round(stop * factor), first + 1), limit)
+
+
+def _moved(region: BBox, crop_hw: tuple[int, int], size_hw: tuple[int, int]) -> BBox:
+    height, width = crop_hw
+    x1, y1 = min(region[0], size_hw[1] - width), min(region[1], size_hw[0] - height)
+    return x1, y1, x1 + width, y1 + height
+
+
+def _measure(seg: Seg, by: SortKey) -> float:
+    x1, y1, x2, y2 = seg.bbox
+    height, width = seg.subject_hw
+    measures = {"area": height * width, "width": width, "height": height, "x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    if by != "confidence" and by not in measures:
+        raise OptionError("by", expected=f"{', '.join(measures)} or confidence", got=repr(by), hint="usual: area")
+    return seg.confidence if by == "confidence" else measures[by]
+
+
+def filter_segs(
+    segs: Segs,
+    *,
+    labels: Sequence[str] | None = None,
+    by: SortKey = "area",
+    low: float | None = None,
+    high: float | None = None,
+    keep: Callable[[Seg], bool] | None = None,
+) -> Segs:
+    """The segments that pass: of these labels, and measured between low and high, both included.
+
+    Args:
+        segs: What to choose from.
+        labels: Their labels; `eyes` also means `left_eyes` and `right_eyes`. None, or `all` among them: any.
+        by: What is measured, in pixels or square pixels of the box.
+        low: The least; None: any.
+        high: The most; None: any.
+        keep: A question of your own.
+
+    Raises:
+        OptionError: There is no such measure.
+    """
+
+    def passes(seg: Seg) -> bool:
+        value = _measure(seg, by)
+        named = labels is None or "all" in labels or _has_label(seg.label, labels)
+        return named and (low is None or value >= low) and (high is None or value <= high) and (not keep or keep(seg))
+
+    return replace(segs, items=tuple(each for each in segs if passes(each)))
+
+
+def _has_label(label: str, labels: Sequence[str]) -> bool:
+    return label in labels or label.removeprefix("left_").removeprefix("right_") in labels
+
+
+def order_segs(
+    segs: Segs, by: SortKey = "area", *, descending: bool = True, start: int = 0, count: int | None = None
+) -> Segs:
+    """The segments in order, and of those `count` from `start` on.
+
+    Equal ones keep their order.
+
+    Raises:
+        OptionError: There is no such measure.
+    """
+    ordered = sorted(segs, key=lambda seg: _measure(seg, by), reverse=descending)
+    return replace(segs, items=tuple(ordered[start : None if count is None else start + count]))
+
+
+def dilate_segs(segs: Segs, pixels: float) -> Segs:
+    """Each segment's mask grown inside its crop; below 0: shrunk.
+
+    Args:
+        segs: What to change.
+        pixels: How far an edge moves.
+    """
+    work = mask_work.grow if pixels >= 0 else mask_work.shrink
+    return _with_masks(segs, lambda _seg, masks: np.stack([work(mask, abs(pixels)) for mask in masks]))
+
+
+def intersect_segs(segs: Segs, mask: AnyArray | Segs, *, subtract: bool = False) -> Segs:
+    """Each segment's mask where it meets a mask too; a segment of which nothing stays is left out.
+
+    Args:
+        segs: What to change.
+        mask: (H, W) or (F, H, W) float in [0, 1] over the frames, 1 = selected; or other segments.
+        subtract: Take the mask away instead.
+
+    Raises:
+        ShapeError: The mask has another size, or another number of frames.
+    """
+    others = segs_to_masks(mask) if isinstance(mask, Segs) else as_masks(mask)
+    if others.shape[1:] != tuple(segs.size_hw):
+        raise ShapeError(
+            "mask to intersect with", expected=f"{segs.size_hw}", got=str(others.shape[1:]), hint="resize it first"
+        )
+
+    def met(seg: Seg, masks: FloatArray) -> FloatArray:
+        count = max(len(masks), len(others), seg.places)
+        if len(masks) not in (1, count) or len(others) not in (1, count):
+            raise ShapeError("mask frames", expected=f"1 or {len(masks)}", got=str(len(others)), hint="use as many")
+        parts = [_cut(others[index % len(others)], seg.region_at(index)) for index in range(count)]
+        how: mask_work.Combination = "subtract" if subtract else "intersect"
+        return np.stack([mask_work.combine(masks[index % len(masks)], part, how) for index, part in enumerate(parts)])
+
+    changed = _with_masks(segs, met)
+    return replace(changed, items=tuple(each for each in changed if as_array(each.cropped_mask).any()))
+
+
+def _cut(values: AnyArray, region: BBox) -> AnyArray:
+    x1, y1, x2, y2 = region
+    part: AnyArray = values[..., y1:y2, x1:x2]
+    return part
+
+
+def _with_masks(segs: Segs, change: Callable[[Seg, FloatArray], FloatArray]) -> Segs:
+    def changed(seg: Seg) -> Seg:
+        still = seg.cropped_mask is None or as_array(seg.cropped_mask).ndim == 2
+        masks = change(seg, seg.masks())
+        return replace(seg, cropped_mask=masks[0] if still and len(masks) == 1 else masks)
+
+    return replace(segs, items=tuple(changed(each) for each in segs))
+
+
+def combine_segs(first: Segs, *others: Segs) -> Segs:
+    """All segments, one after the other; others' are scaled to the first's frames."""
+    scaled = (scale_segs(each, first.size_hw) for each in others)
+    return replace(first, items=first.items + tuple(seg for each in scaled for seg in each))
+
+
+def segs_to_masks(segs: Segs, frames: int | None = None) -> FloatArray:
+    """(F, H, W) float32: in each frame, all segments' masks together; where they meet, the larger value.
+
+    Args:
+        segs: What to draw.
+        frames: How many; None: as many as the segment with the most has, at least 1.
+
+    Raises:
+        ShapeError: A segment has another number of masks, more than 1.
+    """
+    masks = [seg.masks() for seg in segs]
+    lengths = [
+        max(len(mask), len(seg.follow.regions) if seg.follow else 1) for seg, mask in zip(segs, masks, strict=True)
+    ]
+    count = max(lengths, default=1) if frames is None else frames
+    drawn = np.zeros((count, *segs.size_hw), np.float32)
+    for seg, mask, length in zip(segs, masks, lengths, strict=True):
+        if length not in (1, count):
+            raise ShapeError(
+                f"masks of segment {seg.label!r}", expected=f"1 or {count}", got=str(length), hint="give frames"
+            )
+        for index in range(count):
+            into = _cut(drawn[index], seg.region_at(index))
+            np.maximum(into, mask[index % len(mask)], out=into)
+    return drawn
+
+
+def segs_to_mask(segs: Segs) -> FloatArray:
+    """(H, W) float32: all segments' masks of all frames together."""
+    mask: FloatArray = segs_to_masks(segs).max(axis=0)
+    return check_mask(mask)

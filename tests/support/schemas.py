@@ -1,0 +1,62 @@
+"""What saved workflows depend on in the nodes; `python -m tests.support.schemas` freezes it and prints the change."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+FROZEN = Path(__file__).parents[1] / "golden" / "comfyui" / "schemas.json"
+_HINTS = {"tooltip"}
+_FILES = {"model_name"}  # combos of what lies in a folder
+
+
+def read_schemas(reported: dict[str, Any]) -> dict[str, Any]:
+    """Inputs in their order, outputs and category, of what ComfyUI reports of nodes."""
+    return {
+        name: {"category": one["category"], "inputs": _inputs(one["input"]), "outputs": _outputs(one)}
+        for name, one in sorted(reported.items())
+    }
+
+
+def _inputs(declared: dict[str, Any]) -> list[list[Any]]:
+    return [
+        [name, section, _kind(name, kind), {key: value for key, value in options.items() if key not in _HINTS}]
+        for section in ("required", "optional")
+        for name, (kind, options) in declared.get(section, {}).items()
+    ]
+
+
+def _kind(name: str, kind: Any) -> Any:
+    return kind if isinstance(kind, str) else "files" if name in _FILES else list(kind)
+
+
+def _outputs(one: dict[str, Any]) -> list[list[str]]:
+    return [list(pair) for pair in zip(one["output_name"], one["output"], strict=True)]
+
+
+def describe(nodes: dict[str, Any]) -> dict[str, Any]:
+    """What ComfyUI would report of node classes."""
+    return {
+        name: {
+            "category": node.CATEGORY,
+            "input": node.INPUT_TYPES(),
+            "output": node.RETURN_TYPES,
+            "output_name": node.RETURN_NAMES,
+        }
+        for name, node in nodes.items()
+    }
+
+
+def main() -> None:
+    from maskwright.comfyui import NODE_CLASS_MAPPINGS
+
+    fresh = json.dumps(read_schemas(describe(NODE_CLASS_MAPPINGS)), indent=1) + "\n"
+    before = FROZEN.read_text(encoding="utf-8") if FROZEN.is_file() else ""
+    print("".join(difflib.unified_diff(before.splitlines(True), fresh.splitlines(True), "frozen", "now")))
+    FROZEN.write_text(fresh, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
