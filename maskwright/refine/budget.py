@@ -24,7 +24,7 @@ _LEAST = 128  # pixels; below this side the guided filter does as well
 _BASE = 0.1  # seconds for whatever is done
 _FULL = 0.1  # seconds for a million pixels of the picture: shrinking, merging the edge, and its colours
 _COARSE = 8.0  # seconds for a million pixels solved coarse to fine
-_EXACT = 40.0  # seconds for a million pixels solved exactly
+_EXACT = 18.0  # seconds for a million pixels solved exactly
 _LEVELS = 4 / 3  # all levels together, each with a quarter of the next one's pixels
 _TEXT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|mp)?", re.IGNORECASE)
 

@@ -19,6 +19,7 @@ from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_si
 from .alpha import estimate_alpha
 from .budget import FINEST, Budget, MattingPlan, parse_budget, plan_exact, plan_refinement
 from .guided import apply_affine, fit_affine, guided_alpha, merge_edge, scaled_hw, shrink_pair
+from .laplacian import window_products
 from .trimap import edge_weight, make_trimap
 
 if TYPE_CHECKING:
@@ -231,38 +232,21 @@ def _stencil(colors: FloatArray, places: _Index) -> _Double:
     touched[[0, -1]] = touched[:, [0, -1]] = False
     centers = np.flatnonzero(touched)
     planes = colors.reshape(-1, 3).T.astype(np.float64)  # (h, w, 3) -> (3, h * w)
-    whitened = _whiten(np.stack([planes[:, centers + step] for step in window]))
+    colors_by_window = np.stack([planes[:, centers + step] for step in window])  # (9, 3, windows)
+    left, right = window_products(colors_by_window, _EPSILON)
     # Where a pixel's equation stands; those of known pixels come last, all on one another.
     row = np.full(height * width, places.size)
     row[places] = np.arange(places.size)
     rows = [row[centers + step] for step in window]
     stencil: _Double = np.zeros((25, places.size + 1))
     for i, j in combinations_with_replacement(range(9), 2):
-        share = np.einsum("an,an->n", whitened[i], whitened[j])
-        share += 1
-        share /= -9
+        share = -1 / 9 - np.einsum("an,an->n", left[i], right[j])
         step = 5 * (j // 3 - i // 3) + j % 3 - i % 3
         # One window position at a time: no unknown pixel comes twice.
         stencil[12 + step][rows[i]] += share + (i == j)
         if j > i:
             stencil[12 - step][rows[j]] += share
     return stencil[:, :-1]
-
-
-def _whiten(colors: _Double) -> _Double:
-    """Centred colours (9, 3, N) of N windows, such that their dot products are Mahalanobis products."""
-    centered: _Double = colors - colors.mean(axis=0)
-    covariance = np.einsum("ian,ibn->abn", centered, centered) / 9
-    for a in range(3):
-        covariance[a, a] += _EPSILON / 9
-    for a in range(3):  # Gram-Schmidt in the order of a Cholesky factorisation
-        root = np.sqrt(covariance[a, a])
-        centered[:, a] /= root
-        covariance[a, a:] /= root
-        for b in range(a + 1, 3):
-            centered[:, b] -= covariance[a, b] * centered[:, a]
-            covariance[b, b:] -= covariance[a, b] * covariance[a, b:]
-    return centered
 
 
 def _conjugate_gradients(matrix: csr_array, right: _Double, start: _Double) -> _Double:
