@@ -87,27 +87,44 @@ def _decide(
     rows, columns = find_neighbors(height, size_hw[0]), find_neighbors(width, size_hw[1])
     result = decided.take(columns[0], axis=1).take(rows[0], axis=0)  # (H, W)
     unsettled = ~settled.take(columns[0], axis=1)  # (h, W)
+    starts = rows[0] * width  # of each row's upper samples, in the flat map
+    steps = (width if height > 1 else 0, 1 if width > 1 else 0)  # to the sample below, and to the one at the right
     for start in range(0, size_hw[0], _ROWS):
         block = slice(start, start + _ROWS)
         at = np.flatnonzero(unsettled.take(rows[0][block], axis=0))
         if at.size:
-            y, x = np.divmod(at, size_hw[1])
-            found = look(_blend_at([part[block].take(y) for part in rows], [part.take(x) for part in columns], width))
+            y = at // size_hw[1]
+            x = at - y * size_hw[1]
+            corner = starts[block].take(y) + columns[0].take(x)
+            found = look(_blend_at(corner, steps, rows[2][block].take(y), columns[2].take(x)))
             result[block].put(at, found)
     return result
 
 
-def _blend_at(rows: list[AnyArray], columns: list[AnyArray], width: int) -> _Blend:
-    """Bilinear values of a map at some pixels, in the arithmetic and the order of `geometry.resize_map`."""
-    (upper, lower, down), (left, right, across) = rows, columns
-    corners = [(row * width + left, row * width + right) for row in (upper, lower)]
+def _blend_at(corner: AnyArray, steps: tuple[int, int], down: FloatArray, across: FloatArray) -> _Blend:
+    """Bilinear values of a map at some pixels, in the arithmetic and the order of `geometry.resize_map`.
+
+    Args:
+        corner: (n) where the sample above and left of each pixel stands in the flat map.
+        steps: From there to the sample below, and to the one at the right.
+        down: (n) how near each pixel is to the sample below, 0 to 1.
+        across: (n) the same to the right.
+    """
 
     def blend(values: FloatArray) -> FloatArray:
+        flat = values.ravel()
         ends = []
-        for first, second in corners:
-            low = values.take(first)
-            ends.append((values.take(second) - low) * across + low)
-        blended: FloatArray = (ends[1] - ends[0]) * down + ends[0]
+        for step in (0, steps[0]):
+            low = flat[step:].take(corner)
+            end = flat[step + steps[1] :].take(corner)
+            end -= low
+            end *= across
+            end += low
+            ends.append(end)
+        upper, blended = ends
+        blended -= upper
+        blended *= down
+        blended += upper
         return blended
 
     return blend
