@@ -222,6 +222,7 @@ _PUBLISHED: tuple[ModelCard, ...] = (
                 file="maskwright-parts.onnx",
                 sources=(Packaged("weights/maskwright-parts.onnx"),),
                 size=3_096_205,
+                network="maskwright_parts",
                 hashes=(
                     Hash("sha256", "0370502818191304322ffd76833ea6e804a60659833cb65d141b8ac4935c6d54", "official"),
                 ),

@@ -5,6 +5,7 @@ Nothing that a file holds is run. Checkpoints are read with `weights_only`, safe
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -129,7 +130,8 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path, notes: Mapping[st
     from safetensors.torch import save
 
     once = {name: value.contiguous() for name, value in state.items() if not name.startswith(_TWICE[1])}
-    path.write_bytes(save(once, dict(notes)))
+    # One entry: safetensors writes several in an order that differs from run to run.
+    path.write_bytes(save(once, {"maskwright": json.dumps(dict(notes), sort_keys=True)}))
 
 
 @lru_cache

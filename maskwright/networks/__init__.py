@@ -13,10 +13,11 @@ from torch import nn
 from .anime_unet import AnimeUNet
 from .isnet import ISNet
 from .modnet import MODNet
+from .parts import PartsNet
 from .trace import fold_norms
 from .u2net import U2NET, U2NETP
 
-__all__ = ["NETWORKS", "U2NET", "U2NETP", "AnimeUNet", "ISNet", "MODNet", "build_network", "fold_norms"]
+__all__ = ["NETWORKS", "U2NET", "U2NETP", "AnimeUNet", "ISNet", "MODNet", "PartsNet", "build_network", "fold_norms"]
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "isnet": ISNet,
@@ -26,6 +27,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "u2net_cloth": lambda: U2NET(classes=4),
     "anime_unet": AnimeUNet,
     "modnet": MODNet,
+    "maskwright_parts": PartsNet,
 }
 
 
@@ -34,7 +36,7 @@ def build_network(name: str) -> nn.Module:
 
     Args:
         name: One of `NETWORKS`: `isnet`; `isnet_base`, the same with side 1 only; `u2net`; `u2netp`; `u2net_cloth`,
-            u2net with 4 classes; `anime_unet`; `modnet`.
+            u2net with 4 classes; `anime_unet`; `modnet`; `maskwright_parts`.
 
     Raises:
         ValueError: No such network.

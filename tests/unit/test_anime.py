@@ -147,7 +147,7 @@ class TestWeights:
     def test_offline_too(self, tmp_path):
         store = Store(tmp_path, offline=True)
         store.accept_license("anime-face")
-        with pytest.raises(WeightsMissing, match=r"weights UNet\.pth must be.*MASKWRIGHT_OFFLINE.*put UNet\.pth at"):
+        with pytest.raises(WeightsMissing, match=r"weights UNet\.pth must be.*switched off.*put UNet\.pth at"):
             open_anime(store=store, remove_background=False)
 
     def test_weights_of_the_published_shape_with_random_numbers_run(self, tmp_path):
