@@ -176,7 +176,8 @@ def _relax(picture: _Picture, level: _Level, start: FloatArray) -> FloatArray:
             blocks.append(block)
             state.append(fixed)
             size += fixed.shape[1]
-    colors = np.concatenate(state, axis=1)
+    # Plane by plane in memory: taking from anything else would copy the whole each time.
+    colors = np.ascontiguousarray(np.concatenate(state, axis=1))
     for _ in range(_SMALL_SWEEPS if max(level.size_hw) <= _SMALL else _SWEEPS):
         for block in blocks:
             _sweep(colors, block)
