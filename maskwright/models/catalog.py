@@ -248,7 +248,7 @@ _CARDS: tuple[ModelCard, ...] = (
                 sources=(Packaged("weights/maskwright-parts.onnx"),),
                 size=3_096_205,
                 hashes=(
-                    Hash("sha256", "c527e2915fec4cda79d4cd94a26fb7c8d617536023f0a5d4e797f24b77cf890e", "official"),
+                    Hash("sha256", "0370502818191304322ffd76833ea6e804a60659833cb65d141b8ac4935c6d54", "official"),
                 ),
             ),
         ),
