@@ -35,7 +35,7 @@ def main() -> None:
         parts = parts * (1 - weight) + np.array(color) * weight + image * 0.3 * weight
     gap = np.full((image.shape[0], GAP, 3), 255)
     both = np.concatenate([image, gap, parts.clip(0, 255)], axis=1).astype(np.uint8)
-    target = ROOT / "docs" / "images" / "person-parts.png"
+    target = ROOT / "docs" / "images" / "maskwright-parts.png"
     Image.fromarray(both).quantize(128).save(target, optimize=True)
 
 
