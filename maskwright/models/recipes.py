@@ -98,6 +98,6 @@ CLOTH_COMPAT = Recipe(
 
 # The network of this project: trained on [-1, 1]; any size whose sides are multiples of 32.
 PARTS = Recipe(
-    Preprocess((352, 352), _HALF, _HALF, kernel="bilinear-antialias", fit="shorter-side"),
+    Preprocess((320, 320), _HALF, _HALF, kernel="bilinear-antialias", fit="shorter-side"),
     Postprocess(activation="softmax"),
 )
