@@ -74,8 +74,9 @@ In per cent of the plain map's mean:
 
 {wins}
 
-The worst ratios to the plain map's error on one picture: {worst}. Colours cannot tell everything: where the
-subject and what is behind it look alike, or the map is sure and wrong, matting cannot help.
+The worst ratios to the plain map's error on one picture: {worst}.
+Colours cannot tell everything: where the subject and what is behind it look alike, or the map is sure and wrong,
+matting cannot help.
 
 By folder, SAD and MSE:
 
@@ -253,7 +254,7 @@ def write_page(figures: dict[str, Any]) -> None:
         count=len(rows),
         means=table(["way", *names], means),
         relative=table(["way", *names], relative),
-        wins="Better than rembg's `-a` on "
+        wins="Better than rembg's `-a` on\n"
         + ", ".join(f"{100 * share:.0f} % of the pictures by {n}" for n, share in better.items())
         + ".",
         worst=", ".join(f"{n} {value:.2f}" for n, value in worst.items()),

@@ -182,7 +182,8 @@ class TestRecognise:
         shapes["side1.weight"] = (2, 64, 3, 3)
         shapes["mine.weight"] = shapes.pop("outconv.weight")
         wanted = (
-            r"of isnet or .* or maskwright_parts, got nearest to u2netp: 1 missing \(outconv.weight\), 1 more \(mine.weight\), "
+            r"of isnet or .* or maskwright_parts, got nearest to u2netp: 1 missing \(outconv.weight\), "
+            r"1 more \(mine.weight\), "
             r"1 of another shape \(side1.weight: \(2, 64, 3, 3\) instead of \(1, 64, 3, 3\)\)"
         )
         with pytest.raises(ModelError, match=wanted):
