@@ -76,7 +76,8 @@ itself. Both stand beside PyMatting {pymatting} here, on one machine, in turns:
 python benchmarks/compare_matting.py --data DATA --peer PYTHON
 ```
 
-{facts}. The load is what the machine had to do besides; it slows both.
+{facts}.
+The load is what the machine had to do besides; it slows both.
 
 ## Alpha
 
