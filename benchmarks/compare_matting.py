@@ -70,13 +70,14 @@ for line in sys.stdin:
 PAGE_TEXT = """# Matting
 
 `-a/--alpha-matting` finds the exact opacity of a soft edge, `-dc/--decontaminate` the colours the subject has there by
-itself. Both stand beside PyMatting {pymatting} here, on one machine, in one run, in turns:
+itself. Both stand beside PyMatting {pymatting} here, on one machine, in turns:
 
 ```sh
 python benchmarks/compare_matting.py --data DATA --peer PYTHON
 ```
 
-{facts}
+{facts}.
+The load is what the machine had to do besides; it slows both.
 
 ## Alpha
 
@@ -127,7 +128,7 @@ on one side only.
 
 
 MEMORY_TEXT = """A ring of {unknown:.2f} million unknown pixels in 12 megapixels takes {seconds:.1f} s and
-{peak:.1f} GiB beside the picture."""
+{peak:.1f} GiB in all."""
 
 
 class Peer:
@@ -261,19 +262,19 @@ def measure_memory() -> dict[str, float]:
     code = """
 import resource, time, numpy as np
 from maskwright.refine import estimate_alpha
-y, x = np.mgrid[:3000, :4000]
-distance = np.abs(np.hypot(y - 1500, x - 2000) - 1100 - 60 * np.sin(np.arctan2(y - 1500, x - 2000) * 9))
-trimap = np.where(distance < 60, 0.5, (np.hypot(y - 1500, x - 2000) < 1100)).astype(np.float32)
+y, x = np.ogrid[-1500:1500, -2000:2000]
+radius, angle = np.hypot(y, x, dtype=np.float32), np.arctan2(y, x, dtype=np.float32)
+inside = 1100 - radius + 60 * np.sin(9 * angle)
+trimap = np.where(np.abs(inside) < 60, np.float32(0.5), inside > 0).astype(np.float32)
 image = np.random.default_rng(0).integers(0, 255, (3000, 4000, 3), dtype=np.uint8)
-del y, x, distance
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+del radius, angle, inside
 start = time.perf_counter()
 estimate_alpha(image, trimap)
-print((trimap == 0.5).sum(), time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, before)
+print((trimap == 0.5).sum(), time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    unknown, seconds, peak, before = map(float, done.stdout.split())
-    return {"unknown": unknown, "seconds": seconds, "peak_mib": peak / 1024, "before_mib": before / 1024}
+    unknown, seconds, peak = map(float, done.stdout.split())
+    return {"unknown": unknown, "seconds": seconds, "peak_mib": peak / 1024}
 
 
 def compare_foreground_speed(peer: Peer, data: Path, rounds: int) -> list[dict[str, Any]]:
@@ -393,7 +394,7 @@ def write_results(results: dict[str, Any]) -> None:
         memory=MEMORY_TEXT.format(
             unknown=memory["unknown"] / 1e6,
             seconds=memory["seconds"],
-            peak=(memory["peak_mib"] - memory["before_mib"]) / 1024,
+            peak=memory["peak_mib"] / 1024,
         ),
         speed_table=make_table("picture | s | PyMatting, s | ratio", speed),
         error_table=make_table("subject | pictures | the picture's colours | PyMatting | Maskwright", errors),
@@ -422,6 +423,7 @@ def main() -> None:
                 "processors": os.cpu_count(),
                 "Python": platform.python_version(),
                 "rounds": arguments.rounds,
+                "load average": round(os.getloadavg()[0], 1),
                 **{library: version(library) for library in ("numpy", "scipy", "Pillow")},
             },
             "alpha": compare_alpha(peer, arguments.data, arguments.rounds),
