@@ -19,6 +19,7 @@ from ..types import AnyArray, FloatArray, Provenance, SegmentResult, to_8_bit
 __all__ = ["Prepared", "Segmenter", "activate"]
 
 _GRAY = 128
+_ROWS = 16  # rows of all channels that stay in the processor's cache together
 _BATCH = 8  # pictures that go through a network with a free batch size at once
 
 
@@ -202,9 +203,12 @@ def activate(output: AnyArray, activation: Activation) -> AnyArray:
         squashed: AnyArray = 0.5 * (1 + np.tanh(output / 2))  # without overflow
         return squashed
     if activation == "softmax":
-        raised: AnyArray = output - output.max(axis=0)
-        np.exp(raised, out=raised)
-        raised /= raised.sum(axis=0)
+        raised: AnyArray = np.empty_like(output)
+        for start in range(0, output.shape[1], _ROWS):
+            block, target = output[:, start : start + _ROWS], raised[:, start : start + _ROWS]
+            np.subtract(block, block.max(axis=0), out=target)
+            np.exp(target, out=target)
+            target /= target.sum(axis=0)
         return raised
     return output
 
