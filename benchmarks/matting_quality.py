@@ -74,8 +74,9 @@ In per cent of the plain map's mean:
 
 {wins}
 
-The worst ratios to the plain map's error on one picture: {worst}. Colours cannot tell everything: where the
-subject and what is behind it look alike, or the map is sure and wrong, matting cannot help.
+The worst ratios to the plain map's error on one picture: {worst}.
+Colours cannot tell everything: where the subject and what is behind it look alike, or the map is sure and
+wrong, matting cannot help.
 
 By folder, SAD and MSE:
 
@@ -253,8 +254,8 @@ def write_page(figures: dict[str, Any]) -> None:
         count=len(rows),
         means=table(["way", *names], means),
         relative=table(["way", *names], relative),
-        wins="Better than rembg's `-a` on "
-        + ", ".join(f"{100 * share:.0f} % of the pictures by {n}" for n, share in better.items())
+        wins="Of the pictures, it is better than rembg's `-a` on "
+        + ", ".join(f"{100 * share:.0f} % by {n}" for n, share in better.items())
         + ".",
         worst=", ".join(f"{n} {value:.2f}" for n, value in worst.items()),
         groups=table(["folder", *head], groups),
@@ -268,7 +269,7 @@ def write_page(figures: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
-    parser.add_argument("--timed", type=int, default=6, help="pictures enlarged to 1 and 4 megapixels, in turns")
+    parser.add_argument("--timed", type=int, default=9, help="pictures enlarged to 1 and 4 megapixels, in turns")
     arguments = parser.parse_args()
     from importlib.metadata import version
 
