@@ -269,7 +269,7 @@ def write_page(figures: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
-    parser.add_argument("--timed", type=int, default=6, help="pictures enlarged to 1 and 4 megapixels, in turns")
+    parser.add_argument("--timed", type=int, default=9, help="pictures enlarged to 1 and 4 megapixels, in turns")
     arguments = parser.parse_args()
     from importlib.metadata import version
 

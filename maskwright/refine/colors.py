@@ -12,7 +12,7 @@ __all__ = ["match_foreground"]
 
 _SIDE = 256  # pixels; the longer side on which foreground and background are estimated
 _HOLD = np.float32(0.1)  # how much the estimates resist the correction
-_SURE = np.float32(1 / 510)  # half a step of 8 bits
+_SURE = np.float32(2 / 255)  # this close to 0 or 1 the other side does not show
 
 
 def match_foreground(image: AnyArray, alpha: AnyArray) -> FloatArray:
@@ -45,6 +45,7 @@ def match_foreground(image: AnyArray, alpha: AnyArray) -> FloatArray:
     check_same_size(image, alpha, ("image", "alpha"))
     colors = unit_colors(image)
     small, opacity = shrink_pair(image, alpha, scaled_hw(alpha.shape, _SIDE))
+    opacity = np.where(opacity < _SURE, np.float32(0), np.where(opacity > 1 - _SURE, np.float32(1), opacity))
     soft = ((opacity > 0) & (opacity < 1)).astype(np.float32)
     if not soft.any():
         return colors

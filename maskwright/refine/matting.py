@@ -20,7 +20,7 @@ from .alpha import estimate_alpha
 from .budget import FINEST, Budget, MattingPlan, parse_budget, plan_exact, plan_refinement
 from .guided import apply_affine, fit_affine, guided_alpha, merge_edge, scaled_hw, shrink_pair
 from .laplacian import window_products
-from .trimap import edge_weight, make_trimap
+from .trimap import SURE, edge_weight, make_trimap
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -39,6 +39,7 @@ _LEVEL_PULL = 5e-2  # how much the solution of the level before counts
 _LEAST_PULL = 1e-6
 _PREVIOUS_PULL = 2e-2  # how much the frame before counts where it agrees with the mask
 _AFFINE_EPSILON = 1e-4
+_MARGIN = 4  # pixels around the band in which its functions hold
 _ITERATIONS = 300
 _TOLERANCE = 1e-4  # of the residual
 
@@ -74,12 +75,16 @@ def match_alpha(
     check_same_size(image, mask, ("image", "mask"))
     if numbers is not None:
         return _match_trimap(image, _numbered(mask, numbers), limit)
-    small = resize_map(mask, scaled_hw(mask.shape, FINEST), "area").clip(0, 1)
-    open_pixels = int(np.count_nonzero(edge_weight(small)))
-    if not open_pixels:
+    if float(mask.max()) <= SURE or float(mask.min()) >= 1 - SURE:
         raise EmptyTrimap("the mask's edge", expected="somewhere", got="nowhere", hint="there is nothing to match")
-    plan = plan_refinement(mask.shape, open_pixels, limit)
+    plan = MattingPlan(FINEST) if limit == Budget() else plan_refinement(mask.shape, _count_open(mask), limit)
     return _match_coarsely(image, mask, plan, previous), plan.note
+
+
+def _count_open(mask: FloatArray) -> int:
+    """How many pixels are open at the finest size."""
+    small = resize_map(mask, scaled_hw(mask.shape, FINEST), "area").clip(0, 1)
+    return int(np.count_nonzero(edge_weight(small)))
 
 
 def _numbered(mask: FloatArray, numbers: tuple[int, int, int]) -> FloatArray:
@@ -153,10 +158,23 @@ def refine_alpha(
             prior, pull = _with_previous(prior, pull, resize_map(before, size_hw, "area"), coarse)
         weight = edge_weight(coarse)
         alpha = _solve(colors, coarse, weight > 0, prior, pull)
-        affine = fit_affine(colors, alpha, None, 1, _AFFINE_EPSILON)
+        affine = _fit_near(colors, alpha, weight > 0)
     if affine is None or mask.shape == sizes[-1]:
         return (mask + weight * (alpha - mask)).astype(np.float32)
     return merge_edge(image, mask, affine, weight)
+
+
+def _fit_near(colors: FloatArray, alpha: FloatArray, band: _Bits) -> FloatArray:
+    """(4, h, w) alpha as affine functions of colour, right in the rectangle around the band and 0 elsewhere."""
+    rows, columns = (_span(np.flatnonzero(band.any(axis=axis))) for axis in (1, 0))
+    affine = np.zeros((4, *alpha.shape), dtype=np.float32)
+    affine[:, rows, columns] = fit_affine(colors[rows, columns], alpha[rows, columns], None, 1, _AFFINE_EPSILON)
+    return affine
+
+
+def _span(places: _Index) -> slice:
+    """From a few before the first place to a few after the last; all where there is none."""
+    return slice(max(0, int(places[0]) - _MARGIN), int(places[-1]) + 1 + _MARGIN) if places.size else slice(None)
 
 
 def _with_previous(prior: _Double, pull: _Double, before: FloatArray, mask: FloatArray) -> tuple[_Double, _Double]:

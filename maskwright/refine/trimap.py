@@ -9,12 +9,12 @@ from ..errors import OptionError, RangeError
 from ..types import AnyArray, FloatArray, check_mask
 from .masks import checked_pixels, mask_to_bytes
 
-__all__ = ["edge_weight", "make_trimap"]
+__all__ = ["SURE", "edge_weight", "make_trimap"]
 
 _Bits = NDArray[np.bool_]
 
 _NUMBERS = (240.0, 10.0, 10)  # foreground, background, erosion: rembg's
-_SURE = 0.02  # this close to 0 or 1 a mask has no doubt
+SURE = 0.02  # this close to 0 or 1 a mask has no doubt
 _REACH = 1 / 320  # of the longer side: one cell of the networks' usual input, within which an edge may be misplaced
 
 
@@ -86,7 +86,7 @@ def edge_weight(mask: FloatArray) -> FloatArray:
     """
     from scipy.ndimage import distance_transform_edt
 
-    low, high = mask <= _SURE, mask >= 1 - _SURE
+    low, high = mask <= SURE, mask >= 1 - SURE
     open_ = ~(low | high) | _edge(low, high)
     if not open_.any():
         return np.zeros(mask.shape, dtype=np.float32)
