@@ -105,7 +105,7 @@ FREE = {"numpy", "PIL"}
 HOMES = {
     "ai_edge_litert": ["engines/litert.py"],
     "av": ["video.py"],
-    "click": ["cli.py", "cli_"],
+    "click": ["cli/"],
     "comfy": ["comfyui/"],
     "diffusers": ["detail/diffusers.py"],
     "filelock": ["models/notes.py"],
@@ -118,7 +118,7 @@ HOMES = {
     "onnxscript": ["models/export.py"],
     "pillow_heif": ["decode.py", "imageio.py"],
     "ray": ["cluster.py"],
-    "rich": ["cli.py", "cli_"],
+    "rich": ["cli/"],
     "safetensors": ["engines/torch.py", "models/convert.py", "networks/", "detail/", "comfyui/"],
     "scipy": ["refine/", "metrics.py", "detail/"],
     "torch": [
@@ -137,9 +137,7 @@ HOMES = {
 
 
 def _key(module):
-    """The name under which a module stands in the tables; the files `cli_*` are one room with `cli`."""
-    if module.name.startswith("cli_"):
-        return f"cli.{module.name}"
+    """The name under which a module stands in the tables."""
     return f"{module.name}.__init__".lstrip(".") if module.path.name == "__init__.py" else module.name
 
 
@@ -235,7 +233,7 @@ def test_third_party_homes(module):
                 f"{module.file}:{line} imports {library}, which has no home: give it one in HOMES of "
                 "tests/architecture/test_levels.py and a row in docs/dependencies.md"
             )
-        elif not any(module.file == home or (home[-1] in "/_" and module.file.startswith(home)) for home in homes):
+        elif not any(module.file == home or (home[-1] == "/" and module.file.startswith(home)) for home in homes):
             wrong.append(f"{module.file}:{line} imports {library}, whose home is {', '.join(homes)}")
     assert not wrong, "\n".join(wrong)
 

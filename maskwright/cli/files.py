@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .errors import MediaError, OptionError
+from ..errors import MediaError, OptionError
 
 __all__ = ["check_format", "choose_target", "default_source", "put_bytes", "read_bytes"]
 
@@ -44,7 +44,7 @@ def choose_target(source: str, target: str | None, format_: str | None = None) -
 
 def check_format(format_: str | None, target: Path | None, animated: bool) -> None:
     """See that the result can be written before anything is fetched or computed."""
-    from .encode import ANIMATION_FORMATS, OUTPUT_FORMATS, choose_format
+    from ..encode import ANIMATION_FORMATS, OUTPUT_FORMATS, choose_format
 
     choose_format(format_, target, ANIMATION_FORMATS if animated else OUTPUT_FORMATS)
     if target is not None and not target.parent.is_dir():

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import OptionError
-from .options import option_kind, option_text
+from ..errors import OptionError
+from ..options import option_kind, option_text
 
 if TYPE_CHECKING:
-    from .cutout_options import CutoutOptions
-    from .imageio import LoadedImage
+    from ..cutout_options import CutoutOptions
+    from ..imageio import LoadedImage
 
 __all__ = [
     "check_model",
@@ -42,21 +42,21 @@ _SHORT = {
 
 def cutout_options(command: Callable[..., None]) -> Callable[..., None]:
     """Every field of `CutoutOptions` as a flag."""
-    from .cutout_options import CutoutOptions
+    from ..cutout_options import CutoutOptions
 
     return _as_flags(command, fields(CutoutOptions))
 
 
 def mask_options(command: Callable[..., None]) -> Callable[..., None]:
     """The fields of `CutoutOptions` that work on a mask alone, as flags."""
-    from .cutout_options import CutoutOptions
+    from ..cutout_options import CutoutOptions
 
     return _as_flags(command, [field for field in fields(CutoutOptions) if _is_for_masks(field)])
 
 
 def person_options(command: Callable[..., None]) -> Callable[..., None]:
     """Every field of `PersonOptions` as a flag; the parts have commas between them."""
-    from .person import PersonOptions
+    from ..person import PersonOptions
 
     parts, *others = fields(PersonOptions)
     flag = click.option(
@@ -131,7 +131,7 @@ def talk_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def make_options(values: dict[str, Any]) -> CutoutOptions:
     """The fields of `CutoutOptions` taken out of a command's values."""
-    from .cutout_options import CutoutOptions
+    from ..cutout_options import CutoutOptions
 
     taken = {name: values.pop(name) for name in CutoutOptions.names() if name in values}
     part = read_extras(values.get("extras")).get("part")
@@ -146,8 +146,8 @@ def make_options(values: dict[str, Any]) -> CutoutOptions:
 
 def _load_background(text: str) -> str | LoadedImage:
     """The text where it is a colour or a blur, else the picture of this name."""
-    from .imageio import load_image
-    from .refine.layers import parse_background
+    from ..imageio import load_image
+    from ..refine.layers import parse_background
 
     try:
         parse_background(text)

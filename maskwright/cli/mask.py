@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_files import choose_target, put_bytes, read_bytes
-from .cli_options import make_options, mask_options, talk_options
-from .cli_talk import talking
+from .files import choose_target, put_bytes, read_bytes
+from .options import make_options, mask_options, talk_options
+from .talk import talking
 
 if TYPE_CHECKING:
-    from .types import BBox, FloatArray
+    from ..types import BBox, FloatArray
 
 __all__ = ["mask"]
 
@@ -54,7 +54,7 @@ def mask(source: str, target: str, shrink: float, format_: str | None, tolerance
     Masks are combined first: union, intersect, subtract, xor; then come the options of cut in cut's order, then the
     crop.
     """
-    from .pipeline import shape_mask
+    from ..pipeline import shape_mask
 
     goal = choose_target(source, target)
     quiet, debug, as_json = (values.pop(name) for name in ("quiet", "debug", "as_json"))
@@ -66,14 +66,14 @@ def mask(source: str, target: str, shrink: float, format_: str | None, tolerance
         shaped = shape_mask(_combined(source, others), options)
         region = _cropped_region(shaped, options)
         if region is not None:
-            from .geometry import crop
+            from ..geometry import crop
 
             shaped = crop(shaped, region)
         data = _encoded(shaped, format_, tolerance)
         if goal is None:
             put_bytes(data)
         else:
-            from .imageio import write_bytes
+            from ..imageio import write_bytes
 
             write_bytes(goal, data)
     if as_json:
@@ -82,7 +82,7 @@ def mask(source: str, target: str, shrink: float, format_: str | None, tolerance
 
 def _choose_format(format_: str | None, goal: Path | None) -> str:
     """The format of a picture, or one of the shapes."""
-    from .encode import choose_format
+    from ..encode import choose_format
 
     if format_ in _SHAPES:
         return format_
@@ -92,8 +92,8 @@ def _choose_format(format_: str | None, goal: Path | None) -> str:
 
 
 def _combined(source: str, others: dict[str, tuple[str, ...]]) -> FloatArray:
-    from .imageio import load_mask
-    from .refine.masks import combine
+    from ..imageio import load_mask
+    from ..refine.masks import combine
 
     found = load_mask(read_bytes() if source == "-" else source)
     for how, paths in others.items():
@@ -104,7 +104,7 @@ def _combined(source: str, others: dict[str, tuple[str, ...]]) -> FloatArray:
 
 def _cropped_region(shaped: FloatArray, options: Any) -> BBox | None:
     """The region to crop to; None where no crop was asked for."""
-    from .finish import choose_region
+    from ..finish import choose_region
 
     if not options.crop:
         return None
@@ -115,8 +115,8 @@ def _cropped_region(shaped: FloatArray, options: Any) -> BBox | None:
 
 
 def _encoded(shaped: FloatArray, format_: str, tolerance: float) -> bytes:
-    from .imageio import save_mask
-    from .refine import shapes
+    from ..imageio import save_mask
+    from ..refine import shapes
 
     if format_ not in _SHAPES:
         return save_mask(shaped, format=format_)
@@ -130,7 +130,7 @@ def _encoded(shaped: FloatArray, format_: str, tolerance: float) -> bytes:
 
 
 def _report(source: str, goal: Path | None, shaped: FloatArray, region: BBox | None) -> dict[str, Any]:
-    from .geometry import make_bbox
+    from ..geometry import make_bbox
 
     height, width = shaped.shape
     return {

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import LicenseNotAccepted
+from ..errors import LicenseNotAccepted
 
 if TYPE_CHECKING:
-    from .models import ModelCard, Store
-    from .models.store import Arrival
+    from ..models import ModelCard, Store
+    from ..models.store import Arrival
 
 __all__ = ["agree", "job_bar", "open_store", "talking"]
 
@@ -63,7 +63,7 @@ class _Progress:
 
 def open_store(accept_hash: Sequence[str] = (), quiet: bool = False) -> Store:
     """The store of this machine; on a terminal it shows progress and asks."""
-    from .models.store import Store
+    from ..models.store import Store
 
     return Store(accept=accept_hash, confirm=_confirm_arrival if _can_ask() else None, progress=_Progress(quiet))
 

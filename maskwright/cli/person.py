@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_files import check_format, read_bytes
-from .cli_options import check_model, person_options, talk_options
-from .cli_talk import agree, open_store, talking
-from .errors import OptionError
+from ..errors import OptionError
+from .files import check_format, read_bytes
+from .options import check_model, person_options, talk_options
+from .talk import agree, open_store, talking
 
 if TYPE_CHECKING:
-    from .models import Store
-    from .person import PersonOptions, PersonSegmenter
-    from .types import SegmentResult
+    from ..models import Store
+    from ..person import PersonOptions, PersonSegmenter
+    from ..types import SegmentResult
 
 __all__ = ["person"]
 
@@ -48,7 +48,7 @@ def person(source: str, target: Path, **values: Any) -> None:
 
     INPUT is a picture, or - for stdin; OUTPUT a PNG, WebP or TIFF file.
     """
-    from .imageio import load_image, save_mask
+    from ..imageio import load_image, save_mask
 
     options = _make_options(values)
     _check_targets(source, target, options, values)
@@ -62,15 +62,15 @@ def person(source: str, target: Path, **values: Any) -> None:
             for part, mask in result.masks.items():
                 save_mask(mask, _part_path(target, part))
         if values["cutout"] is not None:
-            from .pipeline import CutoutOptions, make_cutout
+            from ..pipeline import CutoutOptions, make_cutout
 
             make_cutout(loaded, result, CutoutOptions()).save(values["cutout"])
     _report(source, target, result, time.perf_counter() - start, values)
 
 
 def _make_options(values: dict[str, Any]) -> PersonOptions:
-    from .models import find_card
-    from .person import SILHOUETTE, PersonOptions
+    from ..models import find_card
+    from ..person import SILHOUETTE, PersonOptions
 
     parts, model = values["parts"], values["model"]
     if parts is None:
@@ -86,7 +86,7 @@ def _part_path(target: Path, part: str) -> Path:
 
 def _check_targets(source: str, target: Path, options: PersonOptions, values: dict[str, Any]) -> None:
     """See that every file can be written, before anything is fetched or computed, and that none is written over."""
-    from .encode import choose_format
+    from ..encode import choose_format
 
     choose_format(None, target, _FORMATS)
     targets = [target, *([_part_path(target, part) for part in options.parts] if values["separate"] else [])]
@@ -100,7 +100,7 @@ def _check_targets(source: str, target: Path, options: PersonOptions, values: di
 
 
 def _open(values: dict[str, Any]) -> PersonSegmenter:
-    from .person import open_person
+    from ..person import open_person
 
     store = open_store(values["accept_hash"], values["quiet"])
     _agree(values, store)
@@ -110,8 +110,8 @@ def _open(values: dict[str, Any]) -> PersonSegmenter:
 
 
 def _agree(values: dict[str, Any], store: Store) -> None:
-    from .models import find_card
-    from .person import SILHOUETTE
+    from ..models import find_card
+    from ..person import SILHOUETTE
 
     if values["model"] not in (None, SILHOUETTE) and values["weights"] is None:
         agree(find_card(check_model(values["model"])), store, values["accept_license"])

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_options import check_model, talk_options
-from .cli_talk import agree, job_bar, open_store, talking
-from .errors import Error, OptionError
+from ..errors import Error, OptionError
+from .options import check_model, talk_options
+from .talk import agree, job_bar, open_store, talking
 
 if TYPE_CHECKING:
-    from .quality import Contestant
+    from ..quality import Contestant
 
 __all__ = ["bench"]
 
@@ -64,7 +64,7 @@ def quality(folder: Path, output: Path, limit: int | None, sheet: int, **values:
     DIR holds pairs: image/x.jpg and gt/x.png (also im, images, mask, masks, …), at any depth; or x.jpg with x_mask.png
     or x.png in one folder.
     """
-    from .quality import find_pairs, make_table, measure_quality, write_report
+    from ..quality import find_pairs, make_table, measure_quality, write_report
 
     found = find_pairs(folder)
     pairs = _spread(found.pairs, limit)
@@ -93,9 +93,9 @@ def _spread(pairs: Sequence[Any], limit: int | None) -> list[Any]:
 
 def _open_contestants(stack: ExitStack, values: dict[str, Any]) -> list[Contestant]:
     """Every model with every refinement; a model is opened once, twice where `compat` is asked for beside."""
-    from .models import find_card
-    from .quality import Contestant, read_refinement
-    from .segmenters import open_segmenter
+    from ..models import find_card
+    from ..quality import Contestant, read_refinement
+    from ..segmenters import open_segmenter
 
     refinements = {text: read_refinement(text) for text in _split(values["refine"], "--refine")}
     store = open_store(values["accept_hash"], values["quiet"])

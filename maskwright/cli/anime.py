@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_options import talk_options
-from .cli_talk import open_store, talking
-from .errors import OptionError
+from ..errors import OptionError
+from .options import talk_options
+from .talk import open_store, talking
 
 if TYPE_CHECKING:
-    from .anime import AnimeSegmenter
-    from .types import SegmentResult
+    from ..anime import AnimeSegmenter
+    from ..types import SegmentResult
 
 __all__ = ["anime"]
 
@@ -48,9 +48,9 @@ def anime(source: str, target: Path, **values: Any) -> None:
 
     INPUT is a picture, or - for stdin; OUTPUT a PNG, WebP or TIFF file.
     """
-    from .anime import color_labels
-    from .encode import choose_format, encode_picture, write_bytes
-    from .imageio import load_image, save_mask
+    from ..anime import color_labels
+    from ..encode import choose_format, encode_picture, write_bytes
+    from ..imageio import load_image, save_mask
 
     format_ = choose_format(None, target, _FORMATS)
     if values["labels"] is not None:
@@ -79,7 +79,7 @@ def _check_apart(source: str, targets: list[Path | None]) -> None:
 
 
 def _open(values: dict[str, Any]) -> AnimeSegmenter:
-    from .anime import open_anime
+    from ..anime import open_anime
 
     store = open_store(values["accept_hash"], values["quiet"])
     if values["accept_license"]:
