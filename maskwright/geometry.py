@@ -207,7 +207,7 @@ def resize_map(values: FloatArray, size_hw: tuple[int, int], kernel: Kernel) -> 
 
 
 def enlarge_rows(values: FloatArray, size_hw: tuple[int, int]) -> Iterator[tuple[slice, FloatArray]]:
-    """A map made larger by `bilinear`, some rows at a time: which rows, and (n, W) float32 that the next ones overwrite.
+    """A map made larger by `bilinear`, some rows at a time: which rows, and (n, W) float32 that the next overwrite.
 
     Columns are blended first, on the map's own rows. What is left for each pixel is one multiply and one add, in
     buffers that stay in the processor's cache.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import Error
+from ..errors import Error, LicenseNotAccepted
 from ..models.catalog import find_card
 from ..models.store import Arrival, Store
 from ..segmenters import Segmenter, open_segmenter
@@ -103,10 +103,20 @@ def open_node_segmenter(
         compat: As for `open_segmenter`.
         download: Whether weights may be fetched over https.
         device_mode: One of `inputs.DEVICE_MODE`.
+
+    Raises:
+        LicenseNotAccepted: The model is not for commercial use, and none of its files lies here.
+        Error: As `open_segmenter`.
     """
     device, stay = place_of(device_mode)
     opener = functools.partial(open_managed, stay=stay)
-    return open_segmenter(name, device=device, compat=compat, store=open_store(name, download=download), opener=opener)
+    store = open_store(name, download=download)
+    try:
+        return open_segmenter(name, device=device, compat=compat, store=store, opener=opener)
+    except LicenseNotAccepted as error:  # nobody can be asked in a node, but who puts a file there has decided
+        files = " or ".join(weights.file for weights in find_card(name).weights if weights.sources)
+        where = next((one for one in model_folders() if one.name == MODEL_FOLDERS[0]), store.home / "models")
+        raise LicenseNotAccepted(error.what, hint=f"put {files} into {where}, which accepts it") from error
 
 
 def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
