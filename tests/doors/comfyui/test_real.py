@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,15 +25,19 @@ WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def server(u2netp_store):
+def checkout():
     path = os.environ.get("COMFYUI_PATH")
     if not path:
         pytest.skip("COMFYUI_PATH does not name a checkout of ComfyUI")
+    return Path(path), os.environ.get("COMFYUI_PYTHON", sys.executable)
+
+
+@pytest.fixture(scope="module")
+def server(u2netp_store, checkout):
     before = os.environ.get("MASKWRIGHT_HOME")
     os.environ["MASKWRIGHT_HOME"] = str(u2netp_store)
-    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     try:
-        with try_in_comfyui.running(Path(path), python, random=True) as comfy:
+        with try_in_comfyui.running(*checkout, random=True) as comfy:
             yield comfy
     finally:
         os.environ.pop("MASKWRIGHT_HOME")
@@ -82,3 +87,25 @@ def test_the_library_gives_the_same_bytes(server, samples):
     # There may be another runtime in ComfyUI's environment, whose sums are rounded otherwise.
     assert differing.max() <= 1
     assert (differing > 0).mean() < 1e-3
+
+
+def test_comfyui_s_own_management_moves_a_network_and_loses_none(checkout):
+    path, python = checkout
+    script = Path(__file__).with_name("managed.py")
+    done = subprocess.run([python, script, path, ROOT], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    whole = [True, True, True, 1]  # the right result; ComfyUI knows the network, all of it; and no other
+    assert json.loads(done.stdout) == {
+        "loaded": whole,
+        "freed in part": [False, True],
+        "brought back": whole,
+        "freed": [0, 0],
+        "loaded again": whole,
+        "at rest": 0,
+        "after rest": whole,
+        "cancelled": 0,
+        "a second engine": whole,
+        "two networks": 2,
+        "one is gone": 1,
+        "warnings": [],
+    }
