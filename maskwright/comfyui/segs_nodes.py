@@ -32,6 +32,7 @@ __all__ = [
 
 SEGS_OUT = "The segments."
 _SEGS = socket("SEGS", "The segments.")
+_SINGLE = "MASK to SEGS for AnimateDiff does so with a single mask only."
 _SURE = 0.1  # a mask of one frame is made hard at it
 _NOTHING = (1, 64, 64, 3)  # the picture that stands for none
 
@@ -82,11 +83,9 @@ class _FromMask:
                 "mask": socket("MASK", "The masks, 1 = selected."),
                 "combined": switch(False, "All that is selected is one segment."),
                 "crop_factor": crop_factor(3.0),
-                "bbox_fill": switch(False, "Select the whole box; not where a film has a mask for each frame."),
+                "bbox_fill": switch(False, f"Select the whole box; {_SINGLE}"),
                 "drop_size": drop_size(),
-                "contour_fill": switch(
-                    False, "Fill outlines: no holes, no gray; not where a film has a mask for each frame."
-                ),
+                "contour_fill": switch(False, f"Fill outlines: no holes, no gray; {_SINGLE}"),
             },
             "optional": {"compat": COMPAT},
         }

@@ -178,7 +178,9 @@ class IntersectSegs(_SegsNode):
         return {
             "required": {
                 "segs": _SEGS,
-                "how": choice(["intersect", "subtract"], "intersect: what both select; subtract: what is not in both."),
+                "how": choice(
+                    ["intersect", "subtract"], "intersect: what both select; subtract: what the segments alone select."
+                ),
             },
             "optional": {
                 "mask": socket("MASK", "The other mask, 1 = selected; one for all frames, or one for each."),
@@ -303,12 +305,15 @@ class TrackSubject(_SegsNode):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         """ComfyUI's description of the inputs."""
+        frames = "Frames over which the crop's path is smoothed; 0: not at all."
         where = "Pixels in the first frame with anything in it: the subject is what lies nearest. -1: what is largest."
         return {
             "required": {
                 "mask": socket("MASK", "One mask for each frame, 1 = selected."),
                 "crop_factor": crop_factor(1.5),
-                "smoothing": fraction(4.0, "Frames over which the crop's way is smoothed; 0: not at all.", high=1000.0),
+                "smoothing": fraction(
+                    4.0, "Frames over which the crop's path is smoothed; 0: not at all.", high=1000.0
+                ),
             },
             "optional": {
                 "x": whole(-1, where, low=-1),
