@@ -184,10 +184,8 @@ WORKFLOWS: dict[str, dict[str, Node]] = {
     },
     "follow a subject": {
         **_FILM,
-        "model": Node("MaskwrightLoadModel", {"model": "u2netp"}),
-        "segment": Node("MaskwrightSegment", {"image": ("film", 0), "segmenter": ("model", 0)}),
-        "hard": Node("MaskwrightThresholdMask", {"mask": ("segment", 0), "level": 0.5}),
-        "track": Node("MaskwrightTrackSubject", {"mask": ("hard", 0), "crop_factor": 1.1, "smoothing": 1.0}),
+        "person": Node("APersonMaskGenerator", {"images": ("film", 0), "face_mask": True, "hair_mask": True}),
+        "track": Node("MaskwrightTrackSubject", {"mask": ("person", 0), "smoothing": 1.0}),
         "draw": Node("MaskwrightDrawSEGS", {"image": ("film", 0), "segs": ("track", 0)}),
         "crops": Node("MaskwrightSEGSToImages", {"segs": ("track", 0), "image": ("film", 0)}),
         "look": Node("PreviewImage", {"images": ("crops", 0)}),
@@ -203,7 +201,7 @@ WORKFLOWS: dict[str, dict[str, Node]] = {
     },
     "segments of an anime face": {
         "photo": _PHOTO,
-        "anime": Node("MaskwrightAnimeSEGS", {"image": ("photo", 0), "parts": "face, hair, eye", "threshold": 0.3}),
+        "anime": Node("MaskwrightAnimeSEGS", {"image": ("photo", 0), "parts": "hair, face, eye", "threshold": 0.1}),
         "draw": Node("MaskwrightDrawSEGS", {"image": ("photo", 0), "segs": ("anime", 0)}),
     },
 }

@@ -184,13 +184,17 @@ class AnimeSegs(_Detector):
         if not len(image):
             return _make_empty(image)
         wanted = split_names(parts) or ("",)
+        character: Segmenter | None = None
+        if remove_background or _CHARACTER in wanted:
+            character = open_node_segmenter("isnet-anime", download=download)
         face = open_node_segmenter("anime-face", download=download)
-        first = remove_background or _CHARACTER in wanted
-        character = open_node_segmenter("isnet-anime", download=download) if first else None
-        segmenter = AnimeSegmenter(face, character)
+        segmenter = AnimeSegmenter(face, character if remove_background else None)
 
         def find(picture: AnyArray) -> SegmentResult:
             found = segmenter(picture, size="picture")
-            return replace(found, masks={**found.masks, _CHARACTER: found.mask})
+            if character is None:
+                return found
+            mask = found.mask if remove_background else character(picture).mask
+            return replace(found, masks={**found.masks, _CHARACTER: mask})
 
         return _detect(image, find, wanted, **tuning)

@@ -311,9 +311,7 @@ class TrackSubject(_SegsNode):
             "required": {
                 "mask": socket("MASK", "One mask for each frame, 1 = selected."),
                 "crop_factor": crop_factor(1.5),
-                "smoothing": fraction(
-                    4.0, "Frames over which the crop's path is smoothed; 0: not at all.", high=1000.0
-                ),
+                "smoothing": fraction(4.0, frames, high=1000.0),
             },
             "optional": {
                 "x": whole(-1, where, low=-1),

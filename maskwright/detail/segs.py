@@ -175,16 +175,11 @@ class Segs:
             return segs
         try:
             (height, width), records = segs
-            items = tuple(_seg(record) for record in records)
-            regions = [(_box(each.crop_region), _box(each.bbox)) for each in items]
+            return cls((int(height), int(width)), tuple(_seg(record) for record in records))
         except (TypeError, ValueError, AttributeError) as error:
             raise ShapeError(
                 "segments", expected="((H, W), [SEG, ...])", got=type(segs).__name__, hint=f"they miss: {error}"
             ) from error
-        placed = (
-            replace(each, crop_region=region, bbox=bbox) for each, (region, bbox) in zip(items, regions, strict=True)
-        )
-        return cls((int(height), int(width)), tuple(placed))
 
     def to_tuple(self) -> tuple[tuple[int, int], list[Any]]:
         """The convention of other packs.
@@ -217,7 +212,10 @@ class Segs:
 
 def _seg(record: Any) -> Seg:
     moving = getattr(record, "moving", None)
-    return moving if isinstance(moving, Seg) else Seg(*(getattr(record, name) for name in SEG._fields))
+    if isinstance(moving, Seg):
+        return moving
+    seg = Seg(*(getattr(record, name) for name in SEG._fields))
+    return replace(seg, crop_region=_box(seg.crop_region), bbox=_box(seg.bbox))
 
 
 def _record(seg: Seg) -> Any:
