@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ..errors import OptionError
-from . import mask_nodes, model_nodes, picture_nodes
+from . import detector_nodes, mask_nodes, model_nodes, picture_nodes, segs_nodes, segs_work_nodes
 from .anime_nodes import AnimeFaceSegmenter
 from .cutout_nodes import ImageSegmentation
 from .host import named
@@ -23,6 +23,12 @@ DROP_INS: dict[str, tuple[type, str]] = {
     "APersonMaskGenerator": (PersonMask, "A Person Mask Generator"),
     "ISNetSegment": (ISNetSegment, "ISNet Segment"),
     "ISNetLoader": (ISNetLoader, "ISNet Loader"),
+    "ToBasicPipe": (segs_nodes.ToBasicPipe, "ToBasicPipe"),
+    "MaskToSEGS": (segs_nodes.MaskToSegs, "MASK to SEGS"),
+    "MaskToSEGS_for_AnimateDiff": (segs_nodes.FilmToSegs, "MASK to SEGS for AnimateDiff"),
+    "SEGSPaste": (segs_nodes.PasteSegs, "SEGSPaste"),
+    "SEGSPreview": (segs_nodes.PreviewSegs, "SEGSPreview"),
+    "SegsToCombinedMask": (segs_nodes.SegsToMask, "SEGS to MASK (combined)"),
 }
 # A second id of some of them, in another pack.
 ALSO = {"AnimeFace_SemSegPreprocessor": "Inference_Core_AnimeFace_SemSegPreprocessor"}
@@ -44,6 +50,20 @@ OWN: dict[str, tuple[type, str]] = {
     "MaskwrightCropToMask": (picture_nodes.CropToMask, "Crop to Mask"),
     "MaskwrightPasteCrop": (picture_nodes.PasteCrop, "Paste Crop Back"),
     "MaskwrightPreviewCutout": (picture_nodes.PreviewCutout, "Preview Cut-out"),
+    "MaskwrightSubjectSEGS": (detector_nodes.SubjectSegs, "Subject to SEGS"),
+    "MaskwrightPersonSEGS": (detector_nodes.PersonSegs, "Person Parts to SEGS"),
+    "MaskwrightAnimeSEGS": (detector_nodes.AnimeSegs, "Anime Parts to SEGS"),
+    "MaskwrightTrackSubject": (segs_work_nodes.TrackSubject, "Track Subject"),
+    "MaskwrightFilterSEGS": (segs_work_nodes.FilterSegs, "Filter SEGS"),
+    "MaskwrightOrderSEGS": (segs_work_nodes.OrderSegs, "Order SEGS"),
+    "MaskwrightGrowSEGS": (segs_work_nodes.GrowSegs, "Grow or Shrink SEGS"),
+    "MaskwrightCombineSEGS": (segs_work_nodes.CombineSegs, "Combine SEGS"),
+    "MaskwrightIntersectSEGS": (segs_work_nodes.IntersectSegs, "Intersect SEGS"),
+    "MaskwrightSEGSToMasks": (segs_work_nodes.SegsToMasks, "SEGS to Masks"),
+    "MaskwrightSEGSToImages": (segs_work_nodes.SegsToImages, "SEGS to Images"),
+    "MaskwrightDrawSEGS": (segs_work_nodes.DrawSegs, "Draw SEGS"),
+    "MaskwrightSaveSEGS": (segs_work_nodes.SaveSegs, "Save SEGS"),
+    "MaskwrightLoadSEGS": (segs_work_nodes.LoadSegs, "Load SEGS"),
 }
 
 _RULES = ("auto", "always", "never")
