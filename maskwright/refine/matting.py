@@ -41,7 +41,11 @@ _Index: TypeAlias = NDArray[np.intp]
 _LEAST_SIDE = 16
 _COARSEST = 128  # pixels; the longer side of the first solution
 _EPSILON = 1e-5  # of the matting windows
-_MASK_PULL = 3e-3  # how much a sure pixel of the mask counts against the colours
+_FIRST_PULL = 3e-3  # how much a sure pixel of the mask counts against the colours at the first level
+_MASK_PULL = 1e-1  # and at those after it, where the solution before says what the colours have to say from afar
+_SURENESS = (
+    8  # the power of 2 mask - 1 that it counts by: 0.1 from sure a sixth of that, 0.25 from sure next to nothing
+)
 _LEVEL_PULL = 5e-2  # how much the solution of the level before counts
 _LEAST_PULL = 1e-5  # above what rounding takes away
 _PREVIOUS_PULL = 2e-2  # how much the frame before counts where it agrees with the mask
@@ -163,13 +167,15 @@ def refine_alpha(
         rows, columns = np.nonzero(weight)
         pixels = rows, columns
         said = coarse[pixels]
-        prior, pull = said, _MASK_PULL * (2 * said - 1) ** 2 + _LEAST_PULL
+        sureness = (2 * said - 1) ** _SURENESS
+        prior, pull = said, _FIRST_PULL * sureness + _LEAST_PULL
         if affine is not None:
             functions = Enlargement(affine.shape[1:], size_hw).values_at(affine, pixels)
-            prior = affine_values(functions, colors[pixels].T)
-            pull = np.full(said.shape, _LEVEL_PULL, dtype=np.float32)
+            prior, pull = affine_values(functions, colors[pixels].T), np.full_like(said, _LEVEL_PULL)
+            prior, pull = _together(prior, pull, said, _MASK_PULL * sureness)
         if before is not None:
-            prior, pull = _with_previous(prior, pull, resize_map(before, size_hw, "area")[pixels], said)
+            was = resize_map(before, size_hw, "area")[pixels]
+            prior, pull = _together(prior, pull, was, _PREVIOUS_PULL * (1 - 2 * np.abs(was - said)).clip(0, 1))
         alpha = _solve(colors, coarse, pixels, prior, pull)
         affine = fit_affine_at(colors, alpha, weight > 0, _AFFINE_EPSILON)
     if affine is None or mask.shape == sizes[-1]:
@@ -177,12 +183,12 @@ def refine_alpha(
     return merge_edge(image, mask, affine, weight)
 
 
-def _with_previous(
-    prior: FloatArray, pull: FloatArray, before: FloatArray, mask: FloatArray
+def _together(
+    prior: FloatArray, pull: FloatArray, other: FloatArray, its_pull: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """The prior and its pull, together with the frame before's, which counts as far as it agrees with the mask."""
-    trust = _PREVIOUS_PULL * (1 - 2 * np.abs(before - mask)).clip(0, 1)
-    return (pull * prior + trust * before) / (pull + trust), pull + trust
+    """One prior and its pull, which say the same as two."""
+    both = pull + its_pull
+    return (pull * prior + its_pull * other) / both, both
 
 
 def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
