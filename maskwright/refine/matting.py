@@ -47,7 +47,7 @@ _SURENESS = (
     8  # the power of 2 mask - 1 that it counts by: 0.1 from sure a sixth of that, 0.25 from sure next to nothing
 )
 _LEVEL_PULL = 5e-2  # how much the solution of the level before counts
-_LEAST_PULL = 1e-5  # above what rounding takes away
+_LEAST_PULL = 1e-5
 _PREVIOUS_PULL = 2e-2  # how much the frame before counts where it agrees with the mask
 _AFFINE_EPSILON = 1e-4
 _WINDOWS = 6000  # worked on together: what they need stays in the cache
@@ -176,7 +176,8 @@ def refine_alpha(
         if before is not None:
             was = resize_map(before, size_hw, "area")[pixels]
             prior, pull = _together(prior, pull, was, _PREVIOUS_PULL * (1 - 2 * np.abs(was - said)).clip(0, 1))
-        alpha = _solve(colors, coarse, pixels, prior, pull)
+        # At the first level a pull may be next to nothing, and single precision would lose it.
+        alpha = _solve(colors.astype(np.float64) if affine is None else colors, coarse, pixels, prior, pull)
         affine = fit_affine_at(colors, alpha, weight > 0, _AFFINE_EPSILON)
     if affine is None or mask.shape == sizes[-1]:
         return (mask + weight * (alpha - mask)).astype(np.float32)
@@ -200,11 +201,11 @@ def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
     return list(dict.fromkeys(scaled_hw(size_hw, each) for each in sides))
 
 
-def _solve(colors: FloatArray, known: FloatArray, pixels: Pixels, prior: FloatArray, pull: FloatArray) -> FloatArray:
+def _solve(colors: AnyArray, known: FloatArray, pixels: Pixels, prior: FloatArray, pull: FloatArray) -> FloatArray:
     """Alpha of the pixels, which the windows' colours and the prior agree on best; elsewhere `known`.
 
     Args:
-        colors: (h, w, 3) in [0, 1].
+        colors: (h, w, 3) float in [0, 1], in the precision wanted.
         known: (h, w) in [0, 1].
         pixels: (N,) row and (N,) column of what is solved for.
         prior: (N,) in [0, 1], what alpha would be without colours.
@@ -220,8 +221,8 @@ def _solve(colors: FloatArray, known: FloatArray, pixels: Pixels, prior: FloatAr
 
 
 def _equations(
-    colors: FloatArray, known: FloatArray, pixels: Pixels, pull: FloatArray
-) -> tuple[csr_array, FloatArray, FloatArray]:
+    colors: AnyArray, known: FloatArray, pixels: Pixels, pull: FloatArray
+) -> tuple[csr_array, AnyArray, AnyArray]:
     """The matting Laplacian among the pixels, pulled; its diagonal; the right side by known pixels, 0 elsewhere."""
     from scipy.sparse import csr_array
 
@@ -248,7 +249,7 @@ def _beside(width: int, reach: int) -> _Index:
     return (steps[:, np.newaxis] * width + steps).ravel()
 
 
-def _stencil(colors: FloatArray, places: _Index) -> FloatArray:
+def _stencil(colors: AnyArray, places: _Index) -> AnyArray:
     """(25, N) coefficients of the matting Laplacian of the pixels, by the neighbour's offset."""
     height, width, _ = colors.shape
     steps = _beside(width, 1)
@@ -262,7 +263,7 @@ def _stencil(colors: FloatArray, places: _Index) -> FloatArray:
     number = np.full(height * width, centers.size)
     number[centers] = np.arange(centers.size)
     windows = [number[(places - step).clip(0, number.size - 1)] for step in steps]
-    stencil = np.zeros((25, places.size), dtype=np.float32)
+    stencil = np.zeros((25, places.size), dtype=colors.dtype)
     for share, (i, j) in zip(shares, _POSITIONS, strict=True):
         step = 5 * (j // 3 - i // 3) + j % 3 - i % 3
         stencil[12 + step] += share.take(windows[i])
@@ -271,26 +272,26 @@ def _stencil(colors: FloatArray, places: _Index) -> FloatArray:
     return stencil
 
 
-def _shares(colors: FloatArray, centers: _Index, steps: _Index) -> FloatArray:
+def _shares(colors: AnyArray, centers: _Index, steps: _Index) -> AnyArray:
     """(45, W + 1) what each window says of each two of its pixels; the last column is 0."""
     planes = np.ascontiguousarray(colors.reshape(-1, 3).T)  # (h, w, 3) -> (3, h * w)
-    shares = np.zeros((len(_POSITIONS), centers.size + 1), dtype=np.float32)
+    shares = np.zeros((len(_POSITIONS), centers.size + 1), dtype=colors.dtype)
     for first in range(0, centers.size, _WINDOWS):
         some = centers[first : first + _WINDOWS]
         left, right = window_products(np.stack([planes.take(some + step, axis=1) for step in steps]), _EPSILON)
         for share, (i, j) in zip(shares[:, first : first + some.size], _POSITIONS, strict=True):
             np.einsum("an,an->n", left[i], right[j], out=share)
-            np.subtract(np.float32((i == j) - 1 / 9), share, out=share)
+            np.subtract((i == j) - 1 / 9, share, out=share)
     return shares
 
 
-def _conjugate_gradients(matrix: csr_array, diagonal: FloatArray, right: FloatArray, start: FloatArray) -> FloatArray:
+def _conjugate_gradients(matrix: csr_array, diagonal: AnyArray, right: AnyArray, start: FloatArray) -> AnyArray:
     """The solution of a symmetric positive definite system, by Jacobi's preconditioner.
 
     Sums are NumPy's own, not the linear algebra library's, whose order depends on the number of threads.
     """
     scale = 1 / diagonal
-    solution: FloatArray = start.copy()
+    solution: AnyArray = start.astype(right.dtype)
     residual = right - matrix @ solution
     direction = scale * residual
     energy = first = float((residual * direction).sum())
