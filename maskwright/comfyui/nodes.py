@@ -10,6 +10,7 @@ from ..errors import OptionError
 from . import mask_nodes, model_nodes, picture_nodes
 from .anime_nodes import AnimeFaceSegmenter
 from .cutout_nodes import ImageSegmentation
+from .detailer_nodes import DetailAndPaste, SegsDetailer
 from .host import named
 from .isnet_nodes import ISNetLoader, ISNetSegment
 from .person_nodes import PersonMask, PersonParts
@@ -23,6 +24,7 @@ DROP_INS: dict[str, tuple[type, str]] = {
     "APersonMaskGenerator": (PersonMask, "A Person Mask Generator"),
     "ISNetSegment": (ISNetSegment, "ISNet Segment"),
     "ISNetLoader": (ISNetLoader, "ISNet Loader"),
+    "SEGSDetailerForAnimateDiff": (SegsDetailer, "SEGSDetailer For AnimateDiff (SEGS/pipe)"),
 }
 # A second id of some of them, in another pack.
 ALSO = {"AnimeFace_SemSegPreprocessor": "Inference_Core_AnimeFace_SemSegPreprocessor"}
@@ -43,6 +45,7 @@ OWN: dict[str, tuple[type, str]] = {
     "MaskwrightForegroundColors": (picture_nodes.ForegroundColors, "Foreground Colours"),
     "MaskwrightCropToMask": (picture_nodes.CropToMask, "Crop to Mask"),
     "MaskwrightPasteCrop": (picture_nodes.PasteCrop, "Paste Crop Back"),
+    "MaskwrightDetailAndPaste": (DetailAndPaste, "Detail and Paste SEGS"),
     "MaskwrightPreviewCutout": (picture_nodes.PreviewCutout, "Preview Cut-out"),
 }
 
