@@ -1,19 +1,21 @@
-"""Redrawing in segments: the drop-in `SEGSDetailerForAnimateDiff`, and the same with the pasting in one."""
+"""Redrawing in segments: the drop-in `SEGSDetailerForAnimateDiff`, the same with the pasting, and schedules."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..detail import DetailOptions, Segs, iter_detail, redraw
+from ..detail import SCHEDULERS, DetailOptions, Segs, iter_detail, redraw
+from ..detail.schedules import make_schedule
 from .convert import arrays_to_image
 from .host import follow
 from .inputs import COMPAT, Declaration, choice, fraction, socket, switch, whole
-from .sampling import ComfyBackend, list_samplers, list_schedulers
+from .sampling import ComfyBackend, list_samplers, list_schedulers, read_table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DetailAndPaste", "SegsDetailer"]
+__all__ = ["DetailAndPaste", "MakeSchedule", "Schedule", "SegsDetailer"]
 
 _LENGTH = {"min": 64, "max": 16384, "step": 8}
 
@@ -162,3 +164,47 @@ class DetailAndPaste:
             seen=lambda each: shown.extend(each.control_images),
         )
         return arrays_to_image(list(film)) if len(film) else image_frames, _images(shown)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Noise levels for detailers, as the convention SCHEDULER_FUNC calls them.
+
+    Attributes:
+        scheduler: One of the library's schedules.
+    """
+
+    scheduler: str
+
+    def __call__(self, model: Any, sampler_name: str, steps: int) -> Tensor:
+        """The levels of a sampler's steps on a MODEL, from high to low, then 0."""
+        import torch
+
+        return torch.from_numpy(make_schedule(read_table(model), sampler_name, self.scheduler, steps))
+
+
+class MakeSchedule:
+    """Noise levels for a detailer."""
+
+    CATEGORY = "Maskwright"
+    DESCRIPTION = "Spaces the noise levels of a detailer's steps: ComfyUI's schedules, Align Your Steps, and GITS."
+    FUNCTION = "run"
+    RETURN_TYPES = ("SCHEDULER_FUNC",)
+    RETURN_NAMES = ("schedule",)
+    OUTPUT_TOOLTIPS = ("The schedule, for `scheduler_func_opt`.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """ComfyUI's description of the inputs."""
+        names = [name for name in SCHEDULERS if not name.startswith("GITS")] + ["GITS"]
+        coefficient = "For GITS: the higher, the more steps lie at low noise."
+        return {
+            "required": {
+                "scheduler": choice(names, "How the noise levels are spaced. AYS: Align Your Steps."),
+                "coefficient": fraction(1.2, coefficient, low=0.8, high=1.5, step=0.05),
+            }
+        }
+
+    def run(self, scheduler: str, coefficient: float) -> tuple[Schedule]:
+        """The schedule."""
+        return (Schedule(f"GITS[coeff={round(coefficient, 2):g}]" if scheduler == "GITS" else scheduler),)

@@ -9,8 +9,9 @@ from typing import Any
 from ..errors import OptionError
 from . import mask_nodes, model_nodes, picture_nodes
 from .anime_nodes import AnimeFaceSegmenter
+from .control_nodes import ApplyControlNet
 from .cutout_nodes import ImageSegmentation
-from .detailer_nodes import DetailAndPaste, SegsDetailer
+from .detailer_nodes import DetailAndPaste, MakeSchedule, SegsDetailer
 from .host import named
 from .isnet_nodes import ISNetLoader, ISNetSegment
 from .person_nodes import PersonMask, PersonParts
@@ -25,6 +26,7 @@ DROP_INS: dict[str, tuple[type, str]] = {
     "ISNetSegment": (ISNetSegment, "ISNet Segment"),
     "ISNetLoader": (ISNetLoader, "ISNet Loader"),
     "SEGSDetailerForAnimateDiff": (SegsDetailer, "SEGSDetailer For AnimateDiff (SEGS/pipe)"),
+    "ImpactControlNetApplySEGS": (ApplyControlNet, "ControlNetApply (SEGS)"),
 }
 # A second id of some of them, in another pack.
 ALSO = {"AnimeFace_SemSegPreprocessor": "Inference_Core_AnimeFace_SemSegPreprocessor"}
@@ -46,6 +48,7 @@ OWN: dict[str, tuple[type, str]] = {
     "MaskwrightCropToMask": (picture_nodes.CropToMask, "Crop to Mask"),
     "MaskwrightPasteCrop": (picture_nodes.PasteCrop, "Paste Crop Back"),
     "MaskwrightDetailAndPaste": (DetailAndPaste, "Detail and Paste SEGS"),
+    "MaskwrightMakeSchedule": (MakeSchedule, "Make Schedule"),
     "MaskwrightPreviewCutout": (picture_nodes.PreviewCutout, "Preview Cut-out"),
 }
 

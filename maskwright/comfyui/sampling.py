@@ -23,7 +23,7 @@ from ..detail.steppers import SAMPLERS
 from ..errors import OptionError, ShapeError
 from ..types import FloatArray
 
-__all__ = ["BasicPipe", "ComfyBackend", "has_advanced_controlnet", "list_samplers", "list_schedulers", "read_table"]
+__all__ = ["BasicPipe", "ComfyBackend", "find_advanced_controlnet", "list_samplers", "list_schedulers", "read_table"]
 
 _TILE, _OVERLAP = 512, 64  # pixels, those of ComfyUI's tiled nodes
 _CONTROLNET = "ACN_AdvancedControlNetApply"  # the node of Advanced-ControlNet
@@ -252,9 +252,10 @@ class _Run:
             return stage._replace(positive=positive, negative=negative), list(images)
         wrapper = _fit_images(wrapper, (frames.shape[1], frames.shape[2]))
         positive, negative, images = wrapper.apply(
-            stage.positive, stage.negative, frames, mask, use_acn=has_advanced_controlnet()
+            stage.positive, stage.negative, frames, mask, use_acn=find_advanced_controlnet() is not None
         )
-        model, adapted = wrapper.doit_ipadapter(stage.model)
+        adapt = getattr(wrapper, "doit_ipadapter", None)
+        model, adapted = (stage.model, []) if adapt is None else adapt(stage.model)
         return _Stage(model, positive, negative), [*images, *adapted]
 
     def _total(self, model: Any, steps: int) -> list[float]:
@@ -418,9 +419,9 @@ class _LiveTable:
         return float(self.sampling.timestep(torch.tensor(sigma, dtype=levels.dtype, device=levels.device)))
 
 
-def has_advanced_controlnet() -> bool:
-    """Whether the pack Advanced-ControlNet is loaded."""
-    return _CONTROLNET in getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
+def find_advanced_controlnet() -> Any:
+    """The node of the pack Advanced-ControlNet; None where it is not loaded."""
+    return getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {}).get(_CONTROLNET)
 
 
 def _fit_images(wrapper: Any, size_hw: tuple[int, int]) -> Any:
