@@ -44,9 +44,31 @@ _CORE: dict[str, tuple[dict[str, tuple[Any, Any]], tuple[tuple[str, str], ...]]]
     "SaveImage": ({"images": ("IMAGE", None), "filename_prefix": ("STRING", "maskwright")}, ()),
     "PreviewImage": ({"images": ("IMAGE", None)}, ()),
     "MaskToImage": ({"mask": ("MASK", None)}, (("IMAGE", "IMAGE"),)),
+    "ImageInvert": ({"image": ("IMAGE", None)}, (("IMAGE", "IMAGE"),)),
+    "ImageBatch": ({"image1": ("IMAGE", None), "image2": ("IMAGE", None)}, (("IMAGE", "IMAGE"),)),
+    "ImageCrop": (
+        {
+            "image": ("IMAGE", None),
+            "width": ("INT", 512),
+            "height": ("INT", 512),
+            "x": ("INT", 0),
+            "y": ("INT", 0),
+        },
+        (("IMAGE", "IMAGE"),),
+    ),
 }
 
 _PHOTO = Node("LoadImage", {"image": "astronaut.jpg"})
+# Three frames of a film in which the camera moves over the photo.
+_FILM = {
+    "photo": _PHOTO,
+    **{
+        f"frame {n}": Node("ImageCrop", {"image": ("photo", 0), "width": 320, "height": 448, "x": 96 * n, "y": 0})
+        for n in range(3)
+    },
+    "frames 0 and 1": Node("ImageBatch", {"image1": ("frame 0", 0), "image2": ("frame 1", 0)}),
+    "film": Node("ImageBatch", {"image1": ("frames 0 and 1", 0), "image2": ("frame 2", 0)}),
+}
 WORKFLOWS: dict[str, dict[str, Node]] = {
     "cut out a subject": {
         "photo": _PHOTO,
@@ -134,6 +156,54 @@ WORKFLOWS: dict[str, dict[str, Node]] = {
         "colours": Node("MaskwrightForegroundColors", {"image": ("photo", 0), "alpha": ("matting", 0)}),
         "look": Node("MaskwrightPreviewCutout", {"image": ("colours", 1)}),
     },
+    "segments of people": {
+        "photo": _PHOTO,
+        "parts": Node("MaskwrightPersonSEGS", {"image": ("photo", 0), "parts": "face, hair"}),
+        "model": Node("MaskwrightLoadModel", {"model": "u2netp"}),
+        "subject": Node("MaskwrightSubjectSEGS", {"image": ("photo", 0), "segmenter": ("model", 0)}),
+        "without": Node("MaskwrightIntersectSEGS", {"segs": ("subject", 0), "how": "subtract", "others": ("parts", 0)}),
+        "all": Node("MaskwrightCombineSEGS", {"a": ("parts", 0), "b": ("without", 0)}),
+        "large": Node("MaskwrightFilterSEGS", {"segs": ("all", 0), "by": "height", "low": 48.0}),
+        "first": Node("MaskwrightOrderSEGS", {"segs": ("large", 0), "by": "area", "count": 4}),
+        "draw": Node("MaskwrightDrawSEGS", {"image": ("photo", 0), "segs": ("first", 0)}),
+        "masks": Node("MaskwrightSEGSToMasks", {"segs": ("first", 0)}),
+        "gray": Node("MaskToImage", {"mask": ("masks", 1)}),
+        "look": Node("PreviewImage", {"images": ("gray", 0)}),
+    },
+    "paste into segments": {
+        "photo": _PHOTO,
+        "person": Node("APersonMaskGenerator", {"images": ("photo", 0), "face_mask": False, "clothes_mask": True}),
+        "segs": Node("MaskToSEGS", {"mask": ("person", 0), "crop_factor": 1.5, "drop_size": 32}),
+        "other": Node("ImageInvert", {"image": ("photo", 0)}),
+        "paste": Node("SEGSPaste", {"image": ("photo", 0), "segs": ("segs", 0), "ref_image_opt": ("other", 0)}),
+        "save": Node("SaveImage", {"images": ("paste", 0), "filename_prefix": "pasted"}),
+        "look": Node("SEGSPreview", {"segs": ("segs", 0), "fallback_image_opt": ("photo", 0)}),
+        "mask": Node("SegsToCombinedMask", {"segs": ("segs", 0)}),
+        "gray": Node("MaskToImage", {"mask": ("mask", 0)}),
+        "look too": Node("PreviewImage", {"images": ("gray", 0)}),
+    },
+    "follow a subject": {
+        **_FILM,
+        "person": Node("APersonMaskGenerator", {"images": ("film", 0), "face_mask": True, "hair_mask": True}),
+        "track": Node("MaskwrightTrackSubject", {"mask": ("person", 0), "smoothing": 1.0}),
+        "draw": Node("MaskwrightDrawSEGS", {"image": ("film", 0), "segs": ("track", 0)}),
+        "crops": Node("MaskwrightSEGSToImages", {"segs": ("track", 0), "image": ("film", 0)}),
+        "look": Node("PreviewImage", {"images": ("crops", 0)}),
+    },
+    "keep segments in a file": {
+        **_FILM,
+        "person": Node("APersonMaskGenerator", {"images": ("film", 0), "face_mask": True, "hair_mask": True}),
+        "segs": Node("MaskToSEGS_for_AnimateDiff", {"mask": ("person", 0), "drop_size": 24}),
+        "grow": Node("MaskwrightGrowSEGS", {"segs": ("segs", 0), "pixels": 6.0}),
+        "save": Node("MaskwrightSaveSEGS", {"segs": ("grow", 0), "filename_prefix": "segs/heads"}),
+        "load": Node("MaskwrightLoadSEGS", {"file": ("save", 1)}),
+        "draw": Node("MaskwrightDrawSEGS", {"image": ("film", 0), "segs": ("load", 0)}),
+    },
+    "segments of an anime face": {
+        "photo": _PHOTO,
+        "anime": Node("MaskwrightAnimeSEGS", {"image": ("photo", 0), "parts": "hair, face, eye", "threshold": 0.1}),
+        "draw": Node("MaskwrightDrawSEGS", {"image": ("photo", 0), "segs": ("anime", 0)}),
+    },
 }
 
 
@@ -163,15 +233,19 @@ def make_workflow(nodes: dict[str, Node]) -> dict[str, Any]:
             raise SystemExit(f"{node.kind} has no input {', '.join(sorted(unknown))}")
         slots, widgets = [], []
         for key, (type_, default) in inputs.items():
+            slot = {"name": key, "type": type_, "link": None}
+            given = node.inputs.get(key)
             if type_ in _WIDGETS or type_ == "COMBO":
-                widgets.append(node.inputs.get(key, default))
-                continue
-            link = None
-            if key in node.inputs:
-                origin, output = node.inputs[key]
-                link = len(links) + 1
-                links.append([link, numbers[origin], output, numbers[name], len(slots), type_])
-            slots.append({"name": key, "type": type_, "link": link})
+                linked = isinstance(given, tuple)
+                widgets.append(default if given is None or linked else given)
+                if not linked:
+                    continue
+                slot["widget"] = {"name": key}
+            if given is not None:
+                origin, output = given
+                slot["link"] = len(links) + 1
+                links.append([slot["link"], numbers[origin], output, numbers[name], len(slots), type_])
+            slots.append(slot)
         if node.kind == "LoadImage":
             widgets.append("image")  # the page's upload button
         made.append(_node(numbers[name], node.kind, slots, outputs, widgets))

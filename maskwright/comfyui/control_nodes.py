@@ -6,10 +6,13 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..detail import Segs
+import numpy as np
+
+from ..detail import Seg, Segs
 from ..detail.resample import as_frames, resize_frames
 from ..errors import EngineUnavailable, ShapeError
 from ..types import FloatArray
+from .convert import segs_to_value
 from .inputs import Declaration, fraction, socket
 from .sampling import find_advanced_controlnet
 
@@ -157,11 +160,16 @@ class ApplyControlNet:
         if control_image is not None:
             pictures = resize_frames(as_frames(control_image, "control_image"), given.size_hw)
 
-        def controlled(seg: Any) -> Any:
-            x1, y1, x2, y2 = seg.crop_region
-            crop: FloatArray | None = None if pictures is None else pictures[:, y1:y2, x1:x2]
+        def controlled(seg: Seg) -> Seg:
+            crop = None if pictures is None else _crop(pictures, seg)
             net = SegControlNet(control_net, strength, **settings, preprocessor=segs_preprocessor, control_image=crop)
             net.prev_control_net = seg.control_net_wrapper
             return replace(seg, control_net_wrapper=net)
 
-        return (replace(given, items=tuple(controlled(seg) for seg in given)).to_tuple(),)
+        return (segs_to_value(replace(given, items=tuple(controlled(seg) for seg in given))),)
+
+
+def _crop(pictures: FloatArray, seg: Seg) -> FloatArray:
+    """(n, h, w, C): what of the pictures lies in a segment's crop, wherever it is."""
+    regions = [seg.region_at(frame) for frame in range(max(seg.places, len(pictures)))]
+    return np.stack([pictures[frame % len(pictures), y1:y2, x1:x2] for frame, (x1, y1, x2, y2) in enumerate(regions)])

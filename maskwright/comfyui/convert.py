@@ -2,16 +2,19 @@
 
 IMAGE is a float32 tensor (B, H, W, C) in [0, 1], MASK one of (B, H, W), 1 = selected; both on the CPU. Values beyond
 [0, 1], as upscalers make them, are clipped, then rounded to 8 bits where a network or a cut-out wants them so.
+SEGS is ((H, W), [SEG, ...]) as other packs make it, see `detail.segs`.
 ComfyUI's LoadImage gives 1 - alpha as its MASK: `InvertMask` after it makes that a mask in our sense.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from ..detail.segs import Segs
 from ..errors import RangeError, ShapeError
 from ..types import AnyArray, FloatArray
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "SegsValue",
     "arrays_to_image",
     "arrays_to_mask",
     "image_to_arrays",
@@ -26,11 +30,14 @@ __all__ = [
     "make_empty_image",
     "make_empty_mask",
     "mask_to_arrays",
+    "segs_to_value",
     "spread",
+    "work_on_segs",
 ]
 
 _CHANNELS = (1, 2, 3, 4)
 _Item = TypeVar("_Item")
+SegsValue: TypeAlias = tuple[tuple[int, int], list[Any]]
 
 
 def image_to_arrays(image: Tensor) -> Iterator[AnyArray]:
@@ -170,3 +177,37 @@ def make_empty_image(image: Tensor, channels: int = 3) -> Tensor:
 def make_empty_mask(image: Tensor) -> Tensor:
     """MASK of no masks, of the size of an IMAGE: (0, H, W)."""
     return image.new_zeros((0, *image.shape[1:3]))
+
+
+def segs_to_value(segs: Segs, records: Mapping[int, Any] = MappingProxyType({})) -> SegsValue:
+    """SEGS of segments. Masks of several frames are tensors, regions lists, as other packs make them.
+
+    Args:
+        segs: The segments.
+        records: By `id`, the records of segments that came in, which go out as they are.
+    """
+    size_hw, made = segs.to_tuple()
+    return size_hw, [records.get(id(seg)) or _as_others(made[index]) for index, seg in enumerate(segs)]
+
+
+def _as_others(record: Any) -> Any:
+    import torch
+
+    mask = record.cropped_mask
+    if isinstance(mask, np.ndarray) and mask.ndim == 3:
+        mask = torch.from_numpy(mask if mask.flags.writeable else mask.copy())
+    changed = record._replace(cropped_mask=mask, crop_region=list(record.crop_region))
+    if getattr(record, "moving", None) is not None:
+        changed.moving = record.moving
+    return changed
+
+
+def work_on_segs(work: Callable[..., Segs], *given: Any) -> SegsValue:
+    """SEGS of what `work` makes of those given. A segment that it leaves alone goes out as the record that came in.
+
+    Raises:
+        ShapeError: Something else was given.
+    """
+    opened = [Segs.from_tuple(each) for each in given]
+    pairs = (pair for segs, (_, records) in zip(opened, given, strict=True) for pair in zip(segs, records, strict=True))
+    return segs_to_value(work(*opened), {id(seg): record for seg, record in pairs})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..detail import SCHEDULERS, DetailOptions, Segs, iter_detail, redraw
 from ..detail.schedules import make_schedule
-from .convert import arrays_to_image
+from .convert import arrays_to_image, segs_to_value
 from .host import follow
 from .inputs import COMPAT, Declaration, choice, fraction, socket, switch, whole
 from .sampling import ComfyBackend, list_samplers, list_schedulers, read_table
@@ -121,7 +121,7 @@ class SegsDetailer:
         done = list(iter_detail(image_frames, segs, backend, options, progress=follow()))
         height, width = image_frames.shape[1:3]
         redrawn = Segs((height, width), tuple(each.seg for each in done))
-        return redrawn.to_tuple(), _images([image for each in done for image in each.control_images])
+        return segs_to_value(redrawn), _images([image for each in done for image in each.control_images])
 
 
 class DetailAndPaste:

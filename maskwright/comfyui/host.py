@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import Error
+from ..errors import Error, MediaError, OptionError
 from ..models.catalog import find_card
 from ..models.store import Arrival, Store
 from ..segmenters import Segmenter, open_segmenter
@@ -24,7 +24,9 @@ __all__ = [
     "each",
     "find_device",
     "follow",
+    "find_file",
     "list_files",
+    "make_output_path",
     "model_folders",
     "named",
     "open_node_segmenter",
@@ -116,6 +118,66 @@ def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
     folders = [folder for folder in model_folders() if folder.name == kind]
     names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
     return sorted(name for name in names if name.lower().endswith(suffixes))
+
+
+def make_output_path(prefix: str, suffix: str) -> tuple[Path, str]:
+    """A new file in ComfyUI's output folder, and the name by which `find_file` finds it.
+
+    Args:
+        prefix: How its name begins; folders before a slash are made.
+        suffix: How it ends, with its dot.
+
+    Raises:
+        OptionError: The prefix leads out of the folder.
+        MediaError: There is no ComfyUI.
+    """
+    root = _data_folder("output")
+    start = _inside(root, prefix)
+    start.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (path := start.with_name(f"{start.name}_{number:05}{suffix}")).exists():
+        number += 1
+    return path, f"{path.relative_to(root.resolve()).as_posix()} [output]"
+
+
+def find_file(name: str) -> Path:
+    """A file in ComfyUI's input or output folder.
+
+    Args:
+        name: Its path below the folder; ` [input]` or ` [output]` after it says which. Else it is looked for in both.
+
+    Raises:
+        OptionError: The name leads out of the folder.
+        MediaError: There is none, or no ComfyUI.
+    """
+    for kind in ("input", "output"):
+        if name.endswith(f" [{kind}]"):
+            return _inside(_data_folder(kind), name.removesuffix(f" [{kind}]"))
+    paths = [_inside(_data_folder(kind), name) for kind in ("input", "output")]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        folders = " or ".join(str(path.parent) for path in paths)
+        raise MediaError(f"file {name!r}", expected=f"in {folders}", got="none", hint="put it there, or check the name")
+    return found
+
+
+def _data_folder(kind: str) -> Path:
+    folder_paths = _module("folder_paths")
+    if folder_paths is None:
+        raise MediaError(f"the {kind} folder", expected="ComfyUI's", got="no ComfyUI", hint="use detail.save_segs")
+    return Path(getattr(folder_paths, f"get_{kind}_directory")())
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A path below a folder; links are followed first."""
+    root = root.resolve()
+    with contextlib.suppress(ValueError):  # a name with a zero in it is no name
+        path = (root / name).resolve()
+        if name.strip() and root in path.parents:
+            return path
+    raise OptionError(
+        "file name", expected=f"a path below {root}", got=repr(name), hint="leave out '..' and what leads elsewhere"
+    )
 
 
 def find_device() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["COMPAT", "DOWNLOAD", "Declaration", "choice", "fraction", "pixels", "socket", "switch", "whole"]
+__all__ = ["COMPAT", "DOWNLOAD", "Declaration", "choice", "fraction", "pixels", "socket", "switch", "text", "whole"]
 
 Declaration: TypeAlias = tuple[Any, dict[str, Any]]
 
@@ -35,6 +35,11 @@ def fraction(default: float, tooltip: str, *, low: float = 0.0, high: float = 1.
 def pixels(default: float, tooltip: str, *, low: float = 0.0) -> Declaration:
     """A length in pixels, parts of a pixel included."""
     return "FLOAT", {"default": default, "min": low, "max": float(_LARGEST), "step": 0.5, "tooltip": tooltip}
+
+
+def text(default: str, tooltip: str) -> Declaration:
+    """A line of text."""
+    return "STRING", {"default": default, "tooltip": tooltip}
 
 
 def whole(default: int, tooltip: str, *, low: int = 0, high: int = _LARGEST) -> Declaration:

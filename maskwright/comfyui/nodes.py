@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ..errors import OptionError
-from . import mask_nodes, model_nodes, picture_nodes
+from . import detector_nodes, mask_nodes, model_nodes, picture_nodes, segs_nodes, segs_work_nodes
 from .anime_nodes import AnimeFaceSegmenter
 from .control_nodes import ApplyControlNet
 from .cutout_nodes import ImageSegmentation
@@ -27,6 +27,12 @@ DROP_INS: dict[str, tuple[type, str]] = {
     "ISNetLoader": (ISNetLoader, "ISNet Loader"),
     "SEGSDetailerForAnimateDiff": (SegsDetailer, "SEGSDetailer For AnimateDiff (SEGS/pipe)"),
     "ImpactControlNetApplySEGS": (ApplyControlNet, "ControlNetApply (SEGS)"),
+    "ToBasicPipe": (segs_nodes.ToBasicPipe, "ToBasicPipe"),
+    "MaskToSEGS": (segs_nodes.MaskToSegs, "MASK to SEGS"),
+    "MaskToSEGS_for_AnimateDiff": (segs_nodes.FilmToSegs, "MASK to SEGS for AnimateDiff"),
+    "SEGSPaste": (segs_nodes.PasteSegs, "SEGSPaste"),
+    "SEGSPreview": (segs_nodes.PreviewSegs, "SEGSPreview"),
+    "SegsToCombinedMask": (segs_nodes.SegsToMask, "SEGS to MASK (combined)"),
 }
 # A second id of some of them, in another pack.
 ALSO = {"AnimeFace_SemSegPreprocessor": "Inference_Core_AnimeFace_SemSegPreprocessor"}
@@ -50,6 +56,20 @@ OWN: dict[str, tuple[type, str]] = {
     "MaskwrightDetailAndPaste": (DetailAndPaste, "Detail and Paste SEGS"),
     "MaskwrightMakeSchedule": (MakeSchedule, "Make Schedule"),
     "MaskwrightPreviewCutout": (picture_nodes.PreviewCutout, "Preview Cut-out"),
+    "MaskwrightSubjectSEGS": (detector_nodes.SubjectSegs, "Subject to SEGS"),
+    "MaskwrightPersonSEGS": (detector_nodes.PersonSegs, "Person Parts to SEGS"),
+    "MaskwrightAnimeSEGS": (detector_nodes.AnimeSegs, "Anime Parts to SEGS"),
+    "MaskwrightTrackSubject": (segs_work_nodes.TrackSubject, "Track Subject"),
+    "MaskwrightFilterSEGS": (segs_work_nodes.FilterSegs, "Filter SEGS"),
+    "MaskwrightOrderSEGS": (segs_work_nodes.OrderSegs, "Order SEGS"),
+    "MaskwrightGrowSEGS": (segs_work_nodes.GrowSegs, "Grow or Shrink SEGS"),
+    "MaskwrightCombineSEGS": (segs_work_nodes.CombineSegs, "Combine SEGS"),
+    "MaskwrightIntersectSEGS": (segs_work_nodes.IntersectSegs, "Intersect SEGS"),
+    "MaskwrightSEGSToMasks": (segs_work_nodes.SegsToMasks, "SEGS to Masks"),
+    "MaskwrightSEGSToImages": (segs_work_nodes.SegsToImages, "SEGS to Images"),
+    "MaskwrightDrawSEGS": (segs_work_nodes.DrawSegs, "Draw SEGS"),
+    "MaskwrightSaveSEGS": (segs_work_nodes.SaveSegs, "Save SEGS"),
+    "MaskwrightLoadSEGS": (segs_work_nodes.LoadSegs, "Load SEGS"),
 }
 
 _RULES = ("auto", "always", "never")

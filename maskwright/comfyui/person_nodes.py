@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from ..person import Combine
 
-__all__ = ["PersonMask", "PersonParts"]
+__all__ = ["PERSON_MODELS", "PersonMask", "PersonParts", "open_node_person"]
 
 _PARTS = ("face", "hair", "body", "clothes", "background", "accessories")
-_MODELS = ("auto", "selfie-multiclass", "maskwright-parts", "silhouette")
+PERSON_MODELS = ("auto", "selfie-multiclass", "maskwright-parts", "silhouette")
 _CONFIDENCE = {"default": 0.4, "min": 0.01, "max": 1.0, "step": 0.01}
 
 
@@ -25,7 +25,7 @@ def _select(default: bool, what: str) -> Any:
     return switch(default, f"Select {what}.", label_on="enabled", label_off="disabled")
 
 
-def _open(model: str, compat: bool, download: bool) -> PersonSegmenter:
+def open_node_person(model: str, compat: bool, download: bool) -> PersonSegmenter:
     """The model, on the CPU: these networks are small."""
     name = None if model == "auto" else model
     return open_person(name, device="cpu", compat=compat, store=open_store(download=download))
@@ -63,7 +63,7 @@ class PersonMask:
                 "soft": switch(False, "Give probabilities instead of a hard mask; confidence is not used."),
                 "combine": choice(["max", "sum"], combine),
                 "tiles": whole(0, "Pixels: also look at squares of this side, for small people. 0: no."),
-                "model": choice(_MODELS, "What tells the parts apart. auto: the best that is on this machine."),
+                "model": choice(PERSON_MODELS, "What tells the parts apart. auto: the best that is on this machine."),
                 "download": DOWNLOAD,
             },
         }
@@ -88,7 +88,7 @@ class PersonMask:
         if not (parts and len(images)):
             return (images.new_zeros(images.shape[:3], device="cpu"),)
         options = PersonOptions(parts, confidence, soft, combine, refine=refine_mask, tiles=tiles)
-        segmenter = _open(model, compat, download)
+        segmenter = open_node_person(model, compat, download)
         found = [segmenter(picture, options).mask for picture in each(image_to_arrays(images), len(images))]
         return (arrays_to_mask(found),)
 
@@ -112,7 +112,7 @@ class PersonParts:
                 "soft": switch(True, "Give probabilities; off: hard masks."),
                 "confidence": fraction(0.4, "With soft off: selected where a part is more probable than this."),
                 "refine": switch(True, "Look again at crops around what was found, for finer edges."),
-                "model": choice(_MODELS, "What tells the parts apart. auto: the best that is on this machine."),
+                "model": choice(PERSON_MODELS, "What tells the parts apart. auto: the best that is on this machine."),
                 "download": DOWNLOAD,
             },
         }
@@ -130,6 +130,6 @@ class PersonParts:
         if not len(image):
             return (make_empty_mask(image),) * len(_PARTS)
         options = PersonOptions(_PARTS, confidence, soft, refine=refine)
-        segmenter = _open(model, False, download)
+        segmenter = open_node_person(model, False, download)
         found = [segmenter(picture, options).masks for picture in each(image_to_arrays(image), len(image))]
         return tuple(arrays_to_mask([masks[part] for masks in found]) for part in _PARTS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .backend import DetailBackend, EchoBackend, Sampled, SampleJob
 from .detailer import Detailed, SegPlan, detail, iter_detail, plan_detail, redraw
+from .drawing import draw_segs
 from .files import load_segs, save_segs
 from .options import DetailOptions
 from .pasting import crop_pictures, paste, previews
@@ -57,6 +58,7 @@ __all__ = [
     "crop_pictures",
     "detail",
     "dilate_segs",
+    "draw_segs",
     "filter_segs",
     "intersect_segs",
     "iter_detail",

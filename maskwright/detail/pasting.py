@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, ShapeError
-from ..types import AnyArray, BBox, FloatArray
+from ..types import AnyArray, BBox, FloatArray, check_same_size
 from .resample import as_frames, blur_masks, resize_masks, to_float, unite_masks
-from .segs import Seg, Segs, scale_segs
+from .segs import Seg, Segs, check_places, scale_segs
 
 __all__ = ["crop_pictures", "paste", "previews"]
 
@@ -22,6 +22,7 @@ def paste(
     alpha: int = 255,
     reference: Any = None,
     out: AnyArray | None = None,
+    compat: bool = False,
 ) -> AnyArray:
     """The frames with each segment's pictures where its mask is, in the segments' order.
 
@@ -34,10 +35,12 @@ def paste(
         alpha: How opaque, 0 to 255.
         reference: (1 or F, H, W, 3 or 4), taken instead of the segments' pictures.
         out: Where to write, of the frames' shape and dtype; may be the frames. None: a new array.
+        compat: Segments of frames of another size are scaled by the original's rule, and blurred in its sums.
 
     Raises:
         OptionError: feather below 0, or alpha outside 0 to 255.
-        ShapeError: As many pictures as neither 1 nor the frames, or an `out` of another shape.
+        ShapeError: As many pictures as neither 1 nor the frames, an `out` or reference of another size, or a segment
+            that moves in another number of frames.
     """
     if feather < 0 or not 0 <= alpha <= 255:
         raise OptionError(
@@ -52,8 +55,12 @@ def paste(
         out[...] = frames
     if reference is not None:
         reference = _checked_count(as_frames(reference, "reference"), len(frames), "reference")
-    for seg in scale_segs(Segs.from_tuple(segs), frames.shape[1:3]):
-        _paste_seg(out, seg, reference, feather, alpha / 255)
+        check_same_size(frames[0], reference[0], ("frames", "reference"))
+    for seg in scale_segs(Segs.from_tuple(segs), frames.shape[1:3], compat=compat):
+        if reference is not None or seg.cropped_image is not None:
+            check_places(seg, len(out))
+            masks = blur_masks(unite_masks(seg.masks(), len(out)), feather, compat=compat)
+            _paste_seg(out, seg, reference, masks * np.float32(alpha / 255))
     return out
 
 
@@ -63,14 +70,11 @@ def _checked_count(pictures: AnyArray, frames: int, name: str) -> AnyArray:
     return pictures
 
 
-def _paste_seg(out: AnyArray, seg: Seg, reference: AnyArray | None, feather: int, opacity: float) -> None:
-    if reference is None and seg.cropped_image is None:
-        return
+def _paste_seg(out: AnyArray, seg: Seg, reference: AnyArray | None, masks: FloatArray) -> None:
     count, pictures = len(out), None
     if reference is None:
         name = f"pictures of segment {seg.label!r}"
         pictures = _checked_count(as_frames(seg.cropped_image, name), count, name)
-    masks = blur_masks(unite_masks(seg.masks(), count), feather) * np.float32(opacity)
     for index in range(count):
         region = seg.region_at(index)
         if pictures is not None:
@@ -121,6 +125,7 @@ def _pictures(seg: Seg, frames: AnyArray | None) -> FloatArray:
         return to_float(as_frames(seg.cropped_image))
     if frames is None:
         return np.zeros((1, *seg.size_hw, 3), np.float32)
+    check_places(seg, len(frames))
     return np.stack([to_float(_part(frame, seg.region_at(index))) for index, frame in enumerate(frames)])
 
 
@@ -138,8 +143,7 @@ def previews(segs: Any, frames: Any = None, *, min_alpha: float = 0.2) -> list[F
     shown = []
     for seg in segs:
         pictures, masks = _pictures(seg, given), seg.masks()
-        count = max(len(pictures), len(masks))
-        pictures = _checked_count(pictures, count, "pictures")
+        count = len(pictures) if len(pictures) > 1 else len(masks)
         masks = unite_masks(masks, count)
         alpha = np.maximum(masks, np.float32(min_alpha))[..., None]
         both = [np.concatenate([pictures[i % len(pictures)][..., :3], alpha[i % len(alpha)]], 2) for i in range(count)]

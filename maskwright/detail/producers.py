@@ -153,6 +153,7 @@ def _within(bbox: BBox, region: BBox) -> BBox:
 def segs_from_film(
     masks: Any,
     *,
+    combined: bool = False,
     crop_factor: float = 3.0,
     drop_size: int = 10,
     label: str = "A",
@@ -164,24 +165,31 @@ def segs_from_film(
 
     Args:
         masks: (F, H, W) float in [0, 1], 1 = selected; one mask for each frame.
+        combined: All that is selected is one segment.
         crop_factor: How many times as large as its box a crop is.
         drop_size: Things not larger than this many pixels in both axes are left out.
         label: Their label.
-        compat: As in the original, a segment's masks hold all that is selected in its crop, neighbours included.
+        compat: As in the original, a segment's masks hold all that is selected in its crop, neighbours included; and
+            what `segs_from_masks` says.
 
     Raises:
         ShapeError, RangeError: Not masks.
     """
     stack = as_masks(masks)
-    union = stack.max(axis=0)
     found = segs_from_masks(
-        union, crop_factor=crop_factor, drop_size=drop_size, contour_fill=True, label=label, compat=compat
+        stack.max(axis=0),
+        combined=combined,
+        crop_factor=crop_factor,
+        drop_size=drop_size,
+        contour_fill=len(stack) > 1,
+        label=label,
+        compat=compat,
     )
     if len(stack) == 1:
         return found
 
     def filmed(seg: Seg) -> Seg:
-        own = np.ones_like(seg.cropped_mask) if compat else seg.cropped_mask
+        own = np.ones_like(seg.cropped_mask) if combined or compat else seg.cropped_mask
         return Seg(None, _cropped(stack, seg.crop_region) * own, 1.0, seg.crop_region, seg.bbox, label)
 
     return Segs(found.size_hw, tuple(filmed(each) for each in found))

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import OptionError, RangeError, ShapeError
 from ..refine import masks as mask_work
 from ..types import AnyArray, BBox, FloatArray, check_mask
-from .resample import as_array, as_masks, resize_frames, resize_masks
+from .resample import as_array, as_masks, resize_frames, resize_masks, to_float
 
 __all__ = [
     "SEG",
@@ -24,6 +24,7 @@ __all__ = [
     "Seg",
     "Segs",
     "SortKey",
+    "check_places",
     "combine_segs",
     "dilate_segs",
     "filter_segs",
@@ -42,6 +43,15 @@ SEG = namedtuple(
     ["cropped_image", "cropped_mask", "confidence", "crop_region", "bbox", "label", "control_net_wrapper"],
     defaults=[None],
 )
+
+
+class _MovingSEG(SEG):
+    """The record of a segment in a crop that does not move, which knows the one that does.
+
+    Whoever makes a new record of it keeps what is in its fields, and loses what moves.
+    """
+
+    moving: Any = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ class Seg:
 
     def region_at(self, frame: int) -> BBox:
         """Where the crop lies in a frame."""
-        return self.follow.regions[frame] if self.follow else self.crop_region
+        return self.follow.regions[frame % self.places] if self.follow else self.crop_region
 
     def masks(self) -> FloatArray:
         """(n, h, w) float32, the mask in one form; ones where there is none.
@@ -165,21 +175,18 @@ class Segs:
             return segs
         try:
             (height, width), records = segs
-            items = tuple(Seg(*(getattr(record, name) for name in SEG._fields)) for record in records)
-            regions = [(_box(each.crop_region), _box(each.bbox)) for each in items]
+            return cls((int(height), int(width)), tuple(_seg(record) for record in records))
         except (TypeError, ValueError, AttributeError) as error:
             raise ShapeError(
                 "segments", expected="((H, W), [SEG, ...])", got=type(segs).__name__, hint=f"they miss: {error}"
             ) from error
-        placed = (
-            replace(each, crop_region=region, bbox=bbox) for each, (region, bbox) in zip(items, regions, strict=True)
-        )
-        return cls((int(height), int(width)), tuple(placed))
 
     def to_tuple(self) -> tuple[tuple[int, int], list[Any]]:
-        """The convention of other packs. A crop that moves becomes one that does not."""
-        still = (each.still() for each in self.items)
-        return self.size_hw, [SEG(*(getattr(each, name) for name in SEG._fields)) for each in still]
+        """The convention of other packs.
+
+        There a crop that moves is one that does not; `from_tuple` finds the one that moves again.
+        """
+        return self.size_hw, [_record(each) for each in self.items]
 
     def check(self) -> Segs:
         """The same, if every crop lies inside the frame and every box has a size.
@@ -201,6 +208,39 @@ class Segs:
                     hint="leave such segments out with filter_segs",
                 )
         return self
+
+
+def _seg(record: Any) -> Seg:
+    moving = getattr(record, "moving", None)
+    if isinstance(moving, Seg):
+        return moving
+    seg = Seg(*(getattr(record, name) for name in SEG._fields))
+    return replace(seg, crop_region=_box(seg.crop_region), bbox=_box(seg.bbox))
+
+
+def _record(seg: Seg) -> Any:
+    still = seg.still()
+    fields = (getattr(still, name) for name in SEG._fields)
+    if still is seg:
+        return SEG(*fields)
+    record = _MovingSEG(*fields)
+    record.moving = seg
+    return record
+
+
+def check_places(seg: Seg, frames: int) -> None:
+    """Nothing, if a segment that moves does so in this many frames.
+
+    Raises:
+        ShapeError: It does in more or fewer.
+    """
+    if seg.places not in (1, frames):
+        raise ShapeError(
+            f"frames for segment {seg.label!r}, which moves",
+            expected=str(seg.places),
+            got=str(frames),
+            hint="use the frames it was tracked in",
+        )
 
 
 def _check_inside(region: BBox, size_hw: tuple[int, int], name: str) -> None:
@@ -405,12 +445,13 @@ def combine_segs(first: Segs, *others: Segs) -> Segs:
     return replace(first, items=first.items + tuple(seg for each in scaled for seg in each))
 
 
-def segs_to_masks(segs: Segs, frames: int | None = None) -> FloatArray:
+def segs_to_masks(segs: Segs, frames: int | None = None, *, compat: bool = False) -> FloatArray:
     """(F, H, W) float32: in each frame, all segments' masks together; where they meet, the larger value.
 
     Args:
         segs: What to draw.
         frames: How many; None: as many as the segment with the most has, at least 1.
+        compat: The original's union: the bits of 8-bit values, cut off.
 
     Raises:
         ShapeError: A segment has another number of masks, more than 1.
@@ -420,16 +461,18 @@ def segs_to_masks(segs: Segs, frames: int | None = None) -> FloatArray:
         max(len(mask), len(seg.follow.regions) if seg.follow else 1) for seg, mask in zip(segs, masks, strict=True)
     ]
     count = max(lengths, default=1) if frames is None else frames
-    drawn = np.zeros((count, *segs.size_hw), np.float32)
+    unite = np.bitwise_or if compat else np.maximum
+    drawn: AnyArray = np.zeros((count, *segs.size_hw), np.uint8 if compat else np.float32)
     for seg, mask, length in zip(segs, masks, lengths, strict=True):
         if length not in (1, count):
             raise ShapeError(
                 f"masks of segment {seg.label!r}", expected=f"1 or {count}", got=str(length), hint="give frames"
             )
+        values = (mask * 255).astype(np.uint8) if compat else mask
         for index in range(count):
             into = _cut(drawn[index], seg.region_at(index))
-            np.maximum(into, mask[index % len(mask)], out=into)
-    return drawn
+            unite(into, values[index % len(mask)], out=into)
+    return to_float(drawn)
 
 
 def segs_to_mask(segs: Segs) -> FloatArray:

@@ -62,6 +62,8 @@ def comfy(monkeypatch, tmp_path):
     folder_paths = types.ModuleType("folder_paths")
     folder_paths.models_dir = str(control.models)
     folder_paths.folder_names_and_paths = {"isnet": ([str(tmp_path / "elsewhere")], {".pth"})}
+    folder_paths.get_input_directory = lambda: str(tmp_path / "input")
+    folder_paths.get_output_directory = lambda: str(tmp_path / "output")
     folder_paths.get_folder_paths = lambda kind: folder_paths.folder_names_and_paths[kind][0]
     management = types.ModuleType("comfy.model_management")
     management.get_torch_device = lambda: torch.device("cpu")

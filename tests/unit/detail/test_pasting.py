@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from maskwright.detail import Seg, Segs, crop_pictures, paste, previews
+from maskwright.detail import Seg, Segs, crop_pictures, paste, previews, track_subject
 from maskwright.errors import OptionError, ShapeError
 
 
@@ -144,3 +146,29 @@ def test_previews_are_as_opaque_as_the_mask():
     assert sorted({float(value) for value in np.unique(shown[..., 3])}) == [np.float32(0.2), 1]
     masks = np.stack([_mask()] * 3)
     assert previews(_segs(None, masks))[0].shape == (3, 64, 64, 4)
+
+
+def test_compat_scales_by_the_originals_rule():
+    segs = Segs((96, 96), (Seg(_red(1), None, 1.0, (8, 16, 72, 80), (16, 16, 48, 48), "A"),))
+    changed = [
+        np.argwhere((paste(waves(), segs, feather=0, compat=compat) != waves()).any(axis=(0, 3))).min(axis=0).tolist()
+        for compat in (False, True)
+    ]
+    assert changed == [[16, 11], [21, 10]]  # x by the width's factor, y by the height's; both by the width's
+
+
+def test_the_reference_has_the_frames_size():
+    with pytest.raises(ShapeError, match=r"reference size must be that of frames, \(96, 128\), got \(95, 128\)"):
+        paste(waves(), _segs(None), reference=waves()[:, 1:])
+
+
+def test_a_segment_moves_in_the_frames_it_was_tracked_in():
+    masks = np.zeros((3, 96, 128), np.float32)
+    for frame in range(3):
+        masks[frame, 20:40, 10 + 20 * frame : 30 + 20 * frame] = 1
+    segs = track_subject(masks, smoothing=0)
+    with pytest.raises(ShapeError, match="frames for segment 'A', which moves must be 3, got 2"):
+        crop_pictures(segs, waves(2))
+    pictures = crop_pictures(segs, waves())
+    moved = Segs(segs.size_hw, (replace(segs[0], cropped_image=pictures[0]),))
+    assert np.array_equal(paste(waves(), moved), waves())

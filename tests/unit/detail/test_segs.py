@@ -84,6 +84,13 @@ class TestTuple:
         assert still.cropped_mask.sum() == 2
         assert still.cropped_mask[0, 0, 0] == still.cropped_mask[1, 4, 6] == 1
 
+    def test_a_moving_crop_comes_back_unless_its_record_was_changed(self):
+        moving = _moving()
+        size, (record,) = Segs((5, 7), (moving,)).to_tuple()
+        assert Segs.from_tuple((size, [record]))[0] is moving
+        (still,) = Segs.from_tuple((size, [record._replace(label="B")]))
+        assert (still.label, still.follow, still.size_hw) == ("B", None, (5, 7))
+
 
 class TestCheck:
     @pytest.mark.parametrize("region", [(-1, 0, 4, 4), (0, 0, 31, 4), (4, 0, 4, 4), (0, 5, 4, 3)])
