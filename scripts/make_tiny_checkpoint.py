@@ -15,7 +15,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-NAME = "tiny-random.safetensors"
+# The names that the example workflows ask for: those of files that people have.
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+CONTROLNET = "control_v11f1e_sd15_tile_fp16.safetensors"
 _UNET = {
     "image_size": 32,
     "in_channels": 4,
@@ -80,12 +82,13 @@ def make(models: Path, *, clip: bool = True) -> None:
     import torch
     from safetensors.torch import save_file
 
-    for folder, shapes in zip(("checkpoints", "controlnet"), _networks(clip), strict=True):
+    files = (Path("checkpoints", CHECKPOINT), Path("controlnet", CONTROLNET))
+    for file, shapes in zip(files, _networks(clip), strict=True):
         weights = {key: _weights(key, shape) for key, shape in shapes.items()}
         for key in [key for key in weights if key.startswith("cond_stage_model.")]:
             if weights[key].ndim == 2:
                 weights[key] = weights[key].to(torch.float8_e4m3fn)  # half of the file
-        path = models / folder / NAME
+        path = models / file
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(weights, path)
         print(f"{path}: {path.stat().st_size / 1e6:.0f} MB")

@@ -200,11 +200,11 @@ class MakeSchedule:
         coefficient = "For GITS: the higher, the more steps lie at low noise."
         return {
             "required": {
-                "scheduler": choice(names, "How the noise levels are spaced. AYS: Align Your Steps."),
+                "schedule": choice(names, "How the noise levels are spaced. AYS: Align Your Steps."),
                 "coefficient": fraction(1.2, coefficient, low=0.8, high=1.5, step=0.05),
             }
         }
 
-    def run(self, scheduler: str, coefficient: float) -> tuple[Schedule]:
+    def run(self, schedule: str, coefficient: float) -> tuple[Schedule]:
         """The schedule."""
-        return (Schedule(f"GITS[coeff={round(coefficient, 2):g}]" if scheduler == "GITS" else scheduler),)
+        return (Schedule(f"GITS[coeff={round(coefficient, 2):g}]" if schedule == "GITS" else schedule),)

@@ -119,7 +119,7 @@ class ComfyBackend:
                     latent = vae.encode_tiled(image, tile_x=_TILE, tile_y=_TILE, overlap=_OVERLAP)
                 else:
                     latent = vae.encode(image)
-                parts.append(latent.flatten(0, -4))  # (1, C, h, w); a VAE for films gives (1, C, 1, h, w)
+                parts.append(latent[:, :, 0] if latent.ndim == 5 else latent)  # (1, C, h, w)
             latents: FloatArray = torch.cat(parts).float().cpu().numpy()
         return latents
 
@@ -139,7 +139,7 @@ class ComfyBackend:
                     image = vae.decode_tiled(latent, tile_x=tile, tile_y=tile, overlap=overlap)
                 else:
                     image = vae.decode(latent)
-                parts.append(image.flatten(0, -4)[..., :3])  # (1, H, W, 3)
+                parts.append((image[:, 0] if image.ndim == 5 else image)[..., :3])  # (1, H, W, 3)
             images: FloatArray = torch.cat(parts).float().cpu().numpy()
         return images
 
@@ -350,7 +350,7 @@ class _Run:
             noise_mask=self.mask,
             callback=report,
             disable_pbar=not utils.PROGRESS_BAR_ENABLED,
-            seed=job.seed,
+            seed=min(job.seed, 2**64 - 2),  # some samplers add one
         )
         if self.compat and not leave_noise and clean is not None:
             return stage.model.model.process_latent_out(clean.cpu())

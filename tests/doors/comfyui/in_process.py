@@ -49,7 +49,7 @@ QUICK = {"guide_size": 64, "max_size": 64, "seed": 5, "steps": 2, "cfg": 4.0, "s
 
 def load_pipe():
     """The tiny checkpoint with two prompts."""
-    weights = comfy.utils.load_torch_file(str(MODELS / "checkpoints" / tiny.NAME))
+    weights = comfy.utils.load_torch_file(str(MODELS / "checkpoints" / tiny.CHECKPOINT))
     model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(weights)
     encode = nodes.CLIPTextEncode().encode
     return model, clip, vae, encode(clip, "a face")[0], encode(clip, "blurry")[0]
@@ -316,7 +316,7 @@ class Adapter:
 
 def controls(pipe):
     """What ControlNets and IPAdapters do to the pictures, and what they were shown."""
-    net = comfy.controlnet.load_controlnet(str(MODELS / "controlnet" / tiny.NAME))
+    net = comfy.controlnet.load_controlnet(str(MODELS / "controlnet" / tiny.CONTROLNET))
     apply = NODE_CLASS_MAPPINGS["ImpactControlNetApplySEGS"]().doit
     plain, adapter = make_segs(make_seg()), Adapter()
     hint = torch.rand(2, 96, 128, 3, generator=torch.Generator().manual_seed(0))
@@ -327,6 +327,7 @@ def controls(pipe):
     out = {name: run_node(film(), segs, pipe, **QUICK) for name, segs in runs.items()}
     first = pictures(out["plain"][0])
     return {
+        "chain": differ(pictures(out["one"][0]), pictures(out["two"][0])),
         "moved": {name: differ(pictures(segs), first) for name, (segs, _) in out.items()},
         "shown": {name: [list(image.shape) for image in images] for name, (_, images) in out.items()},
         "black": float(out["plain"][1][0].abs().max()),
@@ -355,14 +356,16 @@ def nodes_and_library(pipe):
         library = detail(frames, segs, backend, DetailOptions(**{**QUICK, **own}))
         same = (np.array_equal(a.cropped_image, b.cropped_image) for a, b in zip(out[1], library, strict=True))
         found[name] = all(same)
-    out, images = run_node(frames, segs, pipe, **QUICK)
+    out, _ = run_node(frames, segs, pipe, **QUICK)
     found["again"] = np.array_equal(pictures(out), pictures(run_node(frames, segs, pipe, **QUICK)[0]))
     found["another seed"] = not np.array_equal(
         pictures(out), pictures(run_node(frames, segs, pipe, **{**QUICK, "seed": 6})[0])
     )
     found["shapes"] = [list(seg.cropped_image.shape) for seg in out[1]] == [[2, 64, 64, 3], [2, 40, 48, 3]]
-    found["kept"] = [seg[1:] for seg in out[1]] == [tuple(seg[1:]) for seg in ()] or all(
-        a.cropped_mask is b.cropped_mask and a.bbox == b.bbox and tuple(a.crop_region) == tuple(b.crop_region)
+    found["kept"] = all(
+        np.array_equal(a.cropped_mask, b.cropped_mask)
+        and a.bbox == b.bbox
+        and tuple(a.crop_region) == tuple(b.crop_region)
         for a, b in zip(out[1], segs[1], strict=True)
     )
     pasted, _ = run_node(frames, make_segs(make_seg()), pipe, node_id="MaskwrightDetailAndPaste", **QUICK)
