@@ -16,7 +16,7 @@ from .convert import SegsValue, image_to_arrays, segs_to_value
 from .host import each, open_node_segmenter
 from .inputs import DOWNLOAD, Declaration, choice, fraction, pixels, socket, switch, text
 from .person_nodes import PERSON_MODELS, open_node_person
-from .segs_nodes import crop_factor, drop_size
+from .segs_nodes import declare_crop_factor, declare_drop_size
 from .segs_work_nodes import split_names
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def _tuning(threshold: float) -> dict[str, Declaration]:
     return {
         "threshold": fraction(threshold, "Below it a pixel is not selected; above, it keeps its value."),
         "dilation": pixels(0.0, "How far the mask grows; negative shrinks it.", low=-16384.0),
-        "crop_factor": crop_factor(3.0),
-        "drop_size": drop_size(),
+        "crop_factor": declare_crop_factor(3.0),
+        "drop_size": declare_drop_size(),
     }
 
 

@@ -27,6 +27,8 @@ __all__ = [
     "PreviewSegs",
     "SegsToMask",
     "ToBasicPipe",
+    "declare_crop_factor",
+    "declare_drop_size",
     "empty_preview",
 ]
 
@@ -82,9 +84,9 @@ class _FromMask:
             "required": {
                 "mask": socket("MASK", "The masks, 1 = selected."),
                 "combined": switch(False, "All that is selected is one segment."),
-                "crop_factor": crop_factor(3.0),
+                "crop_factor": declare_crop_factor(3.0),
                 "bbox_fill": switch(False, f"Select the whole box; {_SINGLE}"),
-                "drop_size": drop_size(),
+                "drop_size": declare_drop_size(),
                 "contour_fill": switch(False, f"Fill outlines: no holes, no gray; {_SINGLE}"),
             },
             "optional": {"compat": COMPAT},
@@ -116,15 +118,15 @@ class _FromMask:
         return (segs_to_value(found),)
 
 
-def crop_factor(default: float) -> Declaration:
+def declare_crop_factor(default: float) -> Declaration:
     """How large crops are."""
     text = "How many times as large as its box a crop is."
     return "FLOAT", {"default": default, "min": 1.0, "max": 100, "step": 0.1, "tooltip": text}
 
 
-def drop_size(default: int = 10) -> Declaration:
+def declare_drop_size() -> Declaration:
     """What is too small."""
-    return whole(default, "Pixels: things that are not both wider and higher are left out.", low=1)
+    return whole(10, "Pixels: things that are not both wider and higher are left out.", low=1)
 
 
 class MaskToSegs(_FromMask):

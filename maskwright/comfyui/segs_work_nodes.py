@@ -22,11 +22,11 @@ from ..detail.segs import (
     segs_to_masks,
 )
 from ..detail.tracking import track_subject
-from ..errors import OptionError
+from ..errors import InputError, OptionError
 from .convert import SegsValue, arrays_to_image, mask_to_arrays, segs_to_value, work_on_segs
 from .host import each, find_file, make_output_path, show
 from .inputs import choice, fraction, pixels, socket, switch, text, whole
-from .segs_nodes import SEGS_OUT, crop_factor, empty_preview
+from .segs_nodes import SEGS_OUT, declare_crop_factor, empty_preview
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +43,7 @@ __all__ = [
     "SegsToImages",
     "SegsToMasks",
     "TrackSubject",
+    "split_names",
 ]
 
 _SEGS = socket("SEGS", SEGS_OUT)
@@ -310,7 +311,7 @@ class TrackSubject(_SegsNode):
         return {
             "required": {
                 "mask": socket("MASK", "One mask for each frame, 1 = selected."),
-                "crop_factor": crop_factor(1.5),
+                "crop_factor": declare_crop_factor(1.5),
                 "smoothing": fraction(4.0, frames, high=1000.0),
             },
             "optional": {
@@ -376,6 +377,8 @@ class SaveSegs(_SegsNode):
         opened = Segs.from_tuple(segs)
         if without_controls:
             opened = replace(opened, items=tuple(replace(seg, control_net_wrapper=None) for seg in opened))
+        elif any(seg.control_net_wrapper is not None for seg in opened):
+            raise InputError("the segments have ControlNets, which no file can hold", hint="turn on without_controls")
         path, name = make_output_path(filename_prefix, ".npz")
         save_segs(opened, path)
         return {"ui": {"text": [name]}, "result": (segs, name)}
