@@ -354,7 +354,7 @@ class _Run:
         )
         if self.compat and not leave_noise and clean is not None:
             return stage.model.model.process_latent_out(clean.cpu())
-        return redrawn
+        return redrawn.cpu()  # ComfyUI may keep it on the graphics card
 
     def _relayed(self, sampler: Any, relay: _Relay) -> Any:
         """The sampler, going on where another stopped, with the same noise."""

@@ -39,7 +39,6 @@ from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS  # noqa: E402
 from maskwright.comfyui.sampling import ComfyBackend, read_table  # noqa: E402
 from maskwright.detail import DetailOptions, SampleJob, detail, make_sigmas, paste  # noqa: E402
 from maskwright.detail.gits import COEFFICIENTS  # noqa: E402
-from maskwright.detail.schedules import make_schedule  # noqa: E402
 from maskwright.detail.segs import SEG  # noqa: E402
 from maskwright.detail.steppers import SAMPLERS  # noqa: E402
 
@@ -164,13 +163,17 @@ class LiveModel:
         return self.sampling.inner_model(x, level, **self.settings)
 
 
-def native_sample(job, pipe):
-    """The job by our own stepper, on ComfyUI's model."""
+def native_sample(job, pipe, levels):
+    """The job by our own stepper, on ComfyUI's model.
+
+    The levels are ComfyUI's too, and `karras`: `normal` puts some, and points half-way to others, just between two
+    timesteps, where the last bit decides.
+    """
     out = {}
 
     def walk(model, x, sigmas, extra_args, **_):
         settings = {key: value for key, value in extra_args.items() if key != "denoise_mask"}
-        out["latents"] = native.sample(job, LiveModel(model, settings, read_table(pipe[0])))
+        out["latents"] = native.sample(job, LiveModel(model, settings, read_table(pipe[0])), schedule=lambda _: levels)
         return x
 
     latents = torch.from_numpy(job.latents)
@@ -210,11 +213,11 @@ def steppers(pipe):
     found = {}
     for name in SAMPLERS:
         for feather in (0, 5) if name in ("euler", "ddim") else (0,):
-            job = make_job(pipe, soft_mask(), sampler_name=name, noise_mask_feather=feather)
-            levels = make_schedule(read_table(pipe[0]), name, "normal", 6)
+            job = make_job(pipe, soft_mask(), sampler_name=name, scheduler="karras", noise_mask_feather=feather)
+            levels = comfy.samplers.KSampler(pipe[0], 6, "cpu", name, "karras").sigmas
             ComfyTree.ends = float(levels[levels > 0].min()), float(levels.max())
             theirs = ComfyBackend(pipe).sample(job).latents
-            ours = native_sample(job, pipe)
+            ours = native_sample(job, pipe, levels)
             found[f"{name} {feather}"] = differ(ours, theirs) / float(np.abs(theirs).max())
     return found
 
