@@ -94,7 +94,7 @@ _PIPE = {
         },
     ),
 }
-_REDRAW = {"segs": ("segs", 0), "guide_size": 256, "max_size": 256, "steps": 6, "basic_pipe": ("pipe", 0)}
+_REDRAW = {"segs": ("segs", 0), "guide_size": 128, "max_size": 128, "steps": 4, "basic_pipe": ("pipe", 0)}
 WORKFLOWS: dict[str, dict[str, Node]] = {
     "cut out a subject": {
         "photo": _PHOTO,

@@ -25,6 +25,7 @@ tiny.start(COMFYUI)
 import comfy.controlnet  # noqa: E402
 import comfy.model_base  # noqa: E402
 import comfy.model_patcher  # noqa: E402
+import comfy.patcher_extension  # noqa: E402
 import comfy.samplers  # noqa: E402
 import comfy.sd  # noqa: E402
 import comfy.supported_models  # noqa: E402
@@ -253,7 +254,23 @@ def refiners(pipe):
             job = make_job(pipe, soft_mask(), sampler_name=name, refiner_ratio=ratio, noise_mask_feather=5)
             plain = ComfyBackend(pipe).sample(job).latents
             found[f"{name} {ratio}"] = differ(plain, ComfyBackend(pipe, pipe).sample(job).latents)
+            own = (with_own_noise(pipe[0]), *pipe[1:])
+            changed = ComfyBackend(own).sample(job).latents
+            same = differ(changed, ComfyBackend(own, own).sample(job).latents)
+            found[f"{name} {ratio}, own noise"] = same if differ(changed, plain) > 0.01 else 9.0
     return found
+
+
+def with_own_noise(model):
+    """A model that makes noise of its own where it is given any, as those of AnimateDiff-Evolved may."""
+
+    def other_noise(executor, noise, *settings, **more):
+        return executor(noise.roll(1, 0) if noise.any() else noise, *settings, **more)
+
+    model = model.clone()
+    kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
+    model.add_wrapper_with_key(kind, "other noise", other_noise)
+    return model
 
 
 def masks(pipe):
