@@ -341,7 +341,7 @@ def controls(pipe):
     plain, adapter = make_segs(make_seg()), Adapter()
     hint = torch.rand(2, 96, 128, 3, generator=torch.Generator().manual_seed(0))
     (one,) = apply(plain, net, 1.0)
-    (two,) = apply(one, net, 0.5, control_image=hint, start_percent=0.1, end_percent=0.9)
+    (two,) = apply(one, net, 0.5, control_image=hint, start_percent=0.1)
     (adapted,) = apply(make_segs(make_seg(wrapper=adapter)), net, 1.0)
     runs = {"plain": plain, "one": one, "two": two, "adapted": adapted, "none": apply(plain, net, 0.0)[0]}
     out = {name: run_node(film(), segs, pipe, **QUICK) for name, segs in runs.items()}
