@@ -24,6 +24,7 @@ if str(ROOT) not in sys.path:
 PHRASES = ROOT / "scripts" / "phrases"
 LANGUAGES = ("zh", "ja", "ko", "fr", "es", "de", "ru")
 _RANGE = ("min", "max")
+_INSTALLED = ("sampler_name", "scheduler")  # words that ComfyUI and other packs bring
 
 
 def load_nodes() -> tuple[dict[str, type], dict[str, str]]:
@@ -66,10 +67,12 @@ def help_page(node: type, name: str) -> str:
 def _input_row(name: str, declared: tuple[Any, dict[str, Any], bool]) -> tuple[str, str, str, str]:
     kind, options, required = declared
     shown = f"`{name}`" if required else f"`{name}` (optional)"
-    return shown, f"`{'COMBO' if isinstance(kind, list) else kind}`", _values(kind, options), options["tooltip"]
+    return shown, f"`{'COMBO' if isinstance(kind, list) else kind}`", _values(name, kind, options), options["tooltip"]
 
 
-def _values(kind: Any, options: dict[str, Any]) -> str:
+def _values(name: str, kind: Any, options: dict[str, Any]) -> str:
+    if name in _INSTALLED:
+        return "what ComfyUI has"
     if isinstance(kind, list):
         return ", ".join(f"`{value}`" for value in kind) or "files on this machine"
     if "default" not in options:

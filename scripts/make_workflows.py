@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 FOLDER = ROOT / "example_workflows"
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from make_tiny_checkpoint import CHECKPOINT, CONTROLNET  # noqa: E402
 
 _WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
 _COLUMN, _ROW = 420, 60
@@ -44,6 +47,12 @@ _CORE: dict[str, tuple[dict[str, tuple[Any, Any]], tuple[tuple[str, str], ...]]]
     "SaveImage": ({"images": ("IMAGE", None), "filename_prefix": ("STRING", "maskwright")}, ()),
     "PreviewImage": ({"images": ("IMAGE", None)}, ()),
     "MaskToImage": ({"mask": ("MASK", None)}, (("IMAGE", "IMAGE"),)),
+    "CheckpointLoaderSimple": (
+        {"ckpt_name": ("COMBO", CHECKPOINT)},
+        (("MODEL", "MODEL"), ("CLIP", "CLIP"), ("VAE", "VAE")),
+    ),
+    "ControlNetLoader": ({"control_net_name": ("COMBO", CONTROLNET)}, (("CONTROL_NET", "CONTROL_NET"),)),
+    "CLIPTextEncode": ({"text": ("STRING", ""), "clip": ("CLIP", None)}, (("CONDITIONING", "CONDITIONING"),)),
     "ImageInvert": ({"image": ("IMAGE", None)}, (("IMAGE", "IMAGE"),)),
     "ImageBatch": ({"image1": ("IMAGE", None), "image2": ("IMAGE", None)}, (("IMAGE", "IMAGE"),)),
     "ImageCrop": (
@@ -69,6 +78,23 @@ _FILM = {
     "frames 0 and 1": Node("ImageBatch", {"image1": ("frame 0", 0), "image2": ("frame 1", 0)}),
     "film": Node("ImageBatch", {"image1": ("frames 0 and 1", 0), "image2": ("frame 2", 0)}),
 }
+# A model with its prompts.
+_PIPE = {
+    "checkpoint": Node("CheckpointLoaderSimple", {}),
+    "prompt": Node("CLIPTextEncode", {"text": "portrait of an astronaut, detailed face", "clip": ("checkpoint", 1)}),
+    "negative": Node("CLIPTextEncode", {"text": "blurry", "clip": ("checkpoint", 1)}),
+    "pipe": Node(
+        "ToBasicPipe",
+        {
+            "model": ("checkpoint", 0),
+            "clip": ("checkpoint", 1),
+            "vae": ("checkpoint", 2),
+            "positive": ("prompt", 0),
+            "negative": ("negative", 0),
+        },
+    ),
+}
+_REDRAW = {"segs": ("segs", 0), "guide_size": 128, "max_size": 128, "steps": 4, "basic_pipe": ("pipe", 0)}
 WORKFLOWS: dict[str, dict[str, Node]] = {
     "cut out a subject": {
         "photo": _PHOTO,
@@ -199,6 +225,33 @@ WORKFLOWS: dict[str, dict[str, Node]] = {
         "load": Node("MaskwrightLoadSEGS", {"file": ("save", 1)}),
         "draw": Node("MaskwrightDrawSEGS", {"image": ("film", 0), "segs": ("load", 0)}),
     },
+    "redraw faces in a film": {
+        **_FILM,
+        **_PIPE,
+        "person": Node("APersonMaskGenerator", {"images": ("film", 0)}),
+        "segs": Node("MaskToSEGS_for_AnimateDiff", {"mask": ("person", 0), "crop_factor": 2.0}),
+        "detailer": Node(
+            "SEGSDetailerForAnimateDiff",
+            {"image_frames": ("film", 0), **_REDRAW, "refiner_basic_pipe_opt": ("pipe", 0), "noise_mask_feather": 8},
+        ),
+        "paste": Node("SEGSPaste", {"image": ("film", 0), "segs": ("detailer", 0)}),
+        "look": Node("PreviewImage", {"images": ("paste", 0)}),
+    },
+    "redraw with a ControlNet": {
+        **_FILM,
+        **_PIPE,
+        "person": Node("APersonMaskGenerator", {"images": ("film", 0)}),
+        "segs to control": Node("MaskToSEGS_for_AnimateDiff", {"mask": ("person", 0), "crop_factor": 2.0}),
+        "net": Node("ControlNetLoader", {}),
+        "segs": Node("ImpactControlNetApplySEGS", {"segs": ("segs to control", 0), "control_net": ("net", 0)}),
+        "schedule": Node("MaskwrightMakeSchedule", {"schedule": "AYS SD1"}),
+        "redraw": Node(
+            "MaskwrightDetailAndPaste",
+            {"image_frames": ("film", 0), **_REDRAW, "scheduler_func_opt": ("schedule", 0)},
+        ),
+        "look": Node("PreviewImage", {"images": ("redraw", 0)}),
+        "what it was shown": Node("PreviewImage", {"images": ("redraw", 1)}),
+    },
     "segments of an anime face": {
         "photo": _PHOTO,
         "anime": Node("MaskwrightAnimeSEGS", {"image": ("photo", 0), "parts": "hair, face, eye", "threshold": 0.1}),
@@ -238,6 +291,8 @@ def make_workflow(nodes: dict[str, Node]) -> dict[str, Any]:
             if type_ in _WIDGETS or type_ == "COMBO":
                 linked = isinstance(given, tuple)
                 widgets.append(default if given is None or linked else given)
+                if key == "seed":
+                    widgets.append("fixed")  # the page's own widget: what happens to the seed after a run
                 if not linked:
                     continue
                 slot["widget"] = {"name": key}

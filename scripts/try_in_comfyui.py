@@ -5,7 +5,8 @@
 PATH is a ComfyUI checkout, PYTHON the interpreter that has what it needs. Nothing is written into the checkout: the
 pack, the inputs and everything ComfyUI writes lie in a temporary folder. Without a workflow, all of
 `example_workflows/` are run. With --random, IS-Net and the anime networks get random weights of the published shapes,
-so that every node runs without them; what such a network selects means nothing. It listens on the loopback address
+and a tiny diffusion model with a ControlNet is made, so that every node runs without them; what such a network selects
+or draws means nothing. It listens on the loopback address
 alone.
 """
 
@@ -119,7 +120,7 @@ def running(
         checkout: Where ComfyUI's `main.py` lies.
         python: An interpreter that has what it needs.
         models: A folder laid out like ComfyUI's `models`, to be found by it.
-        random: Whether IS-Net and the anime networks get random weights.
+        random: Whether IS-Net, the anime networks and a diffusion model get random weights.
 
     Raises:
         RuntimeError: It did not start.
@@ -134,6 +135,8 @@ def running(
         if random:
             environment["MASKWRIGHT_HOME"] = str(folder / "store")
             write_random_weights(folder / "store")
+            make = [python, str(REPOSITORY / "scripts" / "make_tiny_checkpoint.py"), str(checkout)]
+            subprocess.run([*make, str(folder / "models")], check=True, stdout=subprocess.DEVNULL, env=environment)
         with log.open("w") as lines:
             process = subprocess.Popen(
                 [python, "main.py", *where, *arguments],

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ __all__ = [
     "MODEL_FOLDERS",
     "each",
     "find_file",
+    "follow",
     "list_files",
     "make_output_path",
     "model_folders",
@@ -214,6 +215,22 @@ def each(items: Iterable[_Item], count: int, *segmenters: Segmenter | None) -> I
         for segmenter in segmenters:
             if segmenter is not None:
                 rest(segmenter.engine)
+
+
+def follow() -> Callable[[int, int], None]:
+    """What moves ComfyUI's progress bar to so many units of so many, and hears its Cancel."""
+    utils, management = _module("comfy.utils"), _module("comfy.model_management")
+    bar: Any = None
+
+    def report(done: int, total: int) -> None:
+        nonlocal bar
+        if management is not None:
+            management.throw_exception_if_processing_interrupted()
+        if utils is not None:
+            bar = bar or utils.ProgressBar(total)
+            bar.update_absolute(done, total)
+
+    return report
 
 
 @contextlib.contextmanager

@@ -9,7 +9,9 @@ from typing import Any
 from ..errors import OptionError
 from . import detector_nodes, mask_nodes, model_nodes, picture_nodes, segs_nodes, segs_work_nodes
 from .anime_nodes import AnimeFaceSegmenter
+from .control_nodes import ApplyControlNet
 from .cutout_nodes import ImageSegmentation
+from .detailer_nodes import DetailAndPaste, MakeSchedule, SegsDetailer
 from .host import named
 from .isnet_nodes import ISNetLoader, ISNetSegment
 from .person_nodes import PersonMask, PersonParts
@@ -23,6 +25,8 @@ DROP_INS: dict[str, tuple[type, str]] = {
     "APersonMaskGenerator": (PersonMask, "A Person Mask Generator"),
     "ISNetSegment": (ISNetSegment, "ISNet Segment"),
     "ISNetLoader": (ISNetLoader, "ISNet Loader"),
+    "SEGSDetailerForAnimateDiff": (SegsDetailer, "SEGSDetailer For AnimateDiff (SEGS/pipe)"),
+    "ImpactControlNetApplySEGS": (ApplyControlNet, "ControlNetApply (SEGS)"),
     "ToBasicPipe": (segs_nodes.ToBasicPipe, "ToBasicPipe"),
     "MaskToSEGS": (segs_nodes.MaskToSegs, "MASK to SEGS"),
     "MaskToSEGS_for_AnimateDiff": (segs_nodes.FilmToSegs, "MASK to SEGS for AnimateDiff"),
@@ -49,6 +53,8 @@ OWN: dict[str, tuple[type, str]] = {
     "MaskwrightForegroundColors": (picture_nodes.ForegroundColors, "Foreground Colours"),
     "MaskwrightCropToMask": (picture_nodes.CropToMask, "Crop to Mask"),
     "MaskwrightPasteCrop": (picture_nodes.PasteCrop, "Paste Crop Back"),
+    "MaskwrightDetailAndPaste": (DetailAndPaste, "Detail and Paste SEGS"),
+    "MaskwrightMakeSchedule": (MakeSchedule, "Make Schedule"),
     "MaskwrightPreviewCutout": (picture_nodes.PreviewCutout, "Preview Cut-out"),
     "MaskwrightSubjectSEGS": (detector_nodes.SubjectSegs, "Subject to SEGS"),
     "MaskwrightPersonSEGS": (detector_nodes.PersonSegs, "Person Parts to SEGS"),

@@ -187,6 +187,10 @@ def detail(
     return Segs((frames.shape[1], frames.shape[2]), tuple(each.seg for each in done))
 
 
+def _ignore(_done: Detailed) -> None:
+    """What is done with a segment that nobody asked for."""
+
+
 def redraw(
     frames: Any,
     segs: Any,
@@ -196,6 +200,7 @@ def redraw(
     feather: int = 5,
     alpha: int = 255,
     progress: Progress | None = None,
+    seen: Callable[[Detailed], None] = _ignore,
 ) -> AnyArray:
     """The frames with every segment redrawn and pasted, each before the next one is cropped.
 
@@ -209,6 +214,7 @@ def redraw(
         feather: As for `paste`.
         alpha: As for `paste`.
         progress: As for `detail`.
+        seen: Shown each segment once it is pasted; what it keeps, stays in memory.
 
     Raises:
         InputError, DetailError: As for `detail`.
@@ -217,6 +223,7 @@ def redraw(
     for each in iter_detail(out, segs, backend, options, progress=progress):
         if not each.plan.skipped:
             paste(out, Segs((out.shape[1], out.shape[2]), (each.seg,)), feather=feather, alpha=alpha, out=out)
+        seen(each)
         del each  # or its pictures would stay until the next ones are done
     return out
 

@@ -27,10 +27,12 @@ __all__ = [
     "crop_condition_mask",
     "denoised_from",
     "guided",
+    "mask_on_latents",
     "plan_steps",
     "sample",
     "scaled_input",
     "step_threshold",
+    "take_levels",
 ]
 
 ScheduleFunction = Callable[[int], Any]
@@ -128,7 +130,7 @@ def sample(
     sigmas = _levels(job, model, plan, schedule)
     with torch.inference_mode():
         latents = torch.from_numpy(np.ascontiguousarray(job.latents, np.float32)).to(model.device)
-        mask = _mask_on(job.mask, latents)
+        mask = mask_on_latents(job.mask, latents)
         if options.compat and refiner is not None:
             redrawn = _sample_compat(job, (model, refiner), sampler, (sigmas, plan.base), latents, mask)
         else:
@@ -145,6 +147,15 @@ def _levels(job: SampleJob, model: SamplingModel, plan: StepPlan, schedule: Sche
     else:
         given = schedule(plan.scheduled)
         levels = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, np.float32)
+    return take_levels(levels, plan)
+
+
+def take_levels(levels: Sequence[float] | FloatArray, plan: StepPlan) -> list[float]:
+    """The levels that are walked down, of all of a schedule.
+
+    Raises:
+        DetailError: There are none, or one is not finite.
+    """
     taken = [float(level) for level in levels[plan.start :]]
     if len(taken) < 2 or not all(map(math.isfinite, taken)):
         raise DetailError(
@@ -153,8 +164,13 @@ def _levels(job: SampleJob, model: SamplingModel, plan: StepPlan, schedule: Sche
     return taken
 
 
-def _mask_on(mask: FloatArray, latents: Any) -> Any:
-    """(F, 1, h, w): the mask over the latents' cells."""
+def mask_on_latents(mask: FloatArray, latents: Any) -> Any:
+    """(F, 1, h, w) float32 torch, on the latents' device: a mask of pictures over the latents' cells.
+
+    Args:
+        mask: (1 or F, H, W) float32 in [0, 1], 1 = redraw.
+        latents: (F, C, h, w) torch.
+    """
     torch = load_torch()
     cells = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[:, None]
     cells = torch.nn.functional.interpolate(cells, size=latents.shape[-2:], mode="bilinear")
@@ -260,7 +276,18 @@ def _sample_compat(
     return _Walk(job, refiner, sampler, sigmas[base:], 0, blended, mask, noisy=False, soft=False, done=base).run()
 
 
-def step_threshold(table: SigmaTable, sigma: float, sigmas: Sequence[float], *, compat: bool = False) -> float:
+class Timesteps(Protocol):
+    """How far towards noise levels lie."""
+
+    @property
+    def sigma_min(self) -> float:
+        """The lowest level."""
+
+    def timestep(self, sigma: float) -> float:
+        """Where a level lies, as the model counts."""
+
+
+def step_threshold(table: Timesteps, sigma: float, sigmas: Sequence[float], *, compat: bool = False) -> float:
     """From which value on a soft mask is redrawn at this level: 1 at the first step, falling towards 0.
 
     Args:

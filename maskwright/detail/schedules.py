@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import OptionError, RangeError
 from ..types import AnyArray, FloatArray
+from .gits import COEFFICIENTS, gits_levels
 
 __all__ = ["SCHEDULERS", "SigmaTable", "make_schedule", "make_sigmas"]
 
@@ -165,7 +166,7 @@ _MADE: dict[str, Callable[[SigmaTable, int], AnyArray]] = {
     "kl_optimal": _kl_optimal,
 }
 
-SCHEDULERS = (*_MADE, *_ALIGN_YOUR_STEPS)
+SCHEDULERS = (*_MADE, *_ALIGN_YOUR_STEPS, "GITS[coeff=1.2]")
 
 
 def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
@@ -173,7 +174,7 @@ def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
 
     Args:
         table: The model's.
-        scheduler: One of `SCHEDULERS`.
+        scheduler: One of `SCHEDULERS`; GITS also with its other coefficients, 0.8 to 1.5 by 0.05.
         steps: 1 or more. `beta` and `ddim_uniform` may give fewer or more levels, as in the original.
 
     Raises:
@@ -181,6 +182,9 @@ def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
     """
     if scheduler in _ALIGN_YOUR_STEPS:
         return _aligned(_ALIGN_YOUR_STEPS[scheduler], steps)
+    coefficient = _gits_coefficient(scheduler)
+    if coefficient is not None:
+        return _aligned(gits_levels(coefficient, steps), steps)
     if scheduler not in _MADE:
         raise OptionError(
             "scheduler",
@@ -189,6 +193,11 @@ def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
             hint="hand other levels in as a schedule function",
         )
     return _MADE[scheduler](table, steps).astype(np.float32)
+
+
+def _gits_coefficient(scheduler: str) -> float | None:
+    """The coefficient in a name such as `GITS[coeff=1.2]`; None where it is no such name."""
+    return next((one for one in COEFFICIENTS if scheduler == f"GITS[coeff={one:g}]"), None)
 
 
 def _aligned(levels: tuple[float, ...], steps: int) -> FloatArray:

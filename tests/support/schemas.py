@@ -9,7 +9,8 @@ from typing import Any
 
 FROZEN = Path(__file__).parents[1] / "golden" / "comfyui" / "schemas.json"
 _HINTS = {"tooltip"}
-_FILES = {"model_name"}  # combos of what lies in a folder
+# Combos of what lies in a folder, or of what ComfyUI and other packs have.
+VARYING = {"model_name": "files", "sampler_name": "installed", "scheduler": "installed"}
 
 
 def read_schemas(reported: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def _inputs(declared: dict[str, Any]) -> list[list[Any]]:
 
 
 def _kind(name: str, kind: Any) -> Any:
-    return kind if isinstance(kind, str) else "files" if name in _FILES else list(kind)
+    return kind if isinstance(kind, str) else VARYING.get(name) or list(kind)
 
 
 def _outputs(one: dict[str, Any]) -> list[list[str]]:

@@ -41,6 +41,9 @@ class Bar:
     def update(self, value: int) -> None:
         self.done += value
 
+    def update_absolute(self, value: int, total: int) -> None:
+        self.done, self.total = value, total
+
 
 class Interrupted(Exception):
     """What ComfyUI raises in a node when its user presses Cancel."""

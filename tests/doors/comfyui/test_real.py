@@ -109,3 +109,74 @@ def test_comfyui_s_own_management_moves_a_network_and_loses_none(checkout):
         "one is gone": 1,
         "warnings": [],
     }
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory):
+    """What `in_process.py` found out inside ComfyUI."""
+    path = os.environ.get("COMFYUI_PATH")
+    if not path:
+        pytest.skip("COMFYUI_PATH does not name a checkout of ComfyUI")
+    python, models = os.environ.get("COMFYUI_PYTHON", sys.executable), tmp_path_factory.mktemp("models")
+    environment = {**os.environ, "PYTHONPATH": ""}
+
+    def run(script, *arguments):
+        command = [python, str(ROOT / script), path, *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    run("scripts/make_tiny_checkpoint.py", models)
+    found = run("tests/doors/comfyui/in_process.py", models, ROOT.parent / "shared" / "golden")
+    return json.loads(found.splitlines()[-1])
+
+
+class TestDetailer:
+    """The detailer on a tiny random checkpoint, and on the closed-form network in ComfyUI's own wrapping."""
+
+    def test_all_defaults_run(self, facts):
+        found = facts["defaults"]
+        assert found["shape"] == [1, 32, 48, 3]
+        assert found["finite"]
+        assert found["moved"] > 0.01
+        assert found["shown"] == [[1, 64, 64, 3]]
+
+    def test_compat_gives_the_originals_pictures_bit_for_bit(self, facts):
+        if facts["goldens"] is None:
+            pytest.skip("no folder of goldens (shared) beside the checkout")
+        assert facts["goldens"] == dict.fromkeys(("A", "B", "E1", "E2", "U"), 0)
+
+    def test_the_library_gives_the_same_bits_and_all_fits_together(self, facts):
+        assert [name for name, holds in facts["node"].items() if not holds] == []
+
+    def test_our_steppers_agree_with_comfyuis_samplers(self, facts):
+        assert {name: apart for name, apart in facts["steppers"].items() if not apart < 1e-4} == {}
+
+    def test_our_schedules_agree_with_comfyuis(self, facts):
+        assert {name: apart for name, apart in facts["schedules"].items() if not apart < 1e-5} == {}
+
+    def test_the_base_as_refiner_changes_nothing(self, facts):
+        assert set(facts["refiners"].values()) == {0}
+
+    def test_every_sampler_leaves_latents_where_the_mask_is_0(self, facts):
+        assert len(facts["masks"]) > 40
+        assert [name for name, holds in facts["masks"].items() if not holds] == []
+
+    def test_prompts_masks_are_cropped(self, facts):
+        assert facts["conditions"]["same over the crop"] == 0
+        assert facts["conditions"]["matters"] > 0.001
+
+    def test_controlnets_and_adapters_are_applied(self, facts):
+        found = facts["controls"]
+        moved, shown = found["moved"], found["shown"]
+        assert moved["plain"] == moved["none"] == 0
+        assert min(moved["one"], moved["two"], moved["adapted"], found["chain"]) > 0.001
+        assert shown["plain"] == [[1, 64, 64, 3]]
+        assert shown["two"] == [[2, 64, 64, 3]] * 2
+        assert shown["adapted"] == [[2, 64, 64, 3], [1, 8, 8, 3]]
+        assert (found["black"], found["hint"]) == (0, 0)
+        assert all(found["left"])
+        assert found["calls"] == [[[2, 64, 64, 3], [1, 64, 64], False]]
+
+    def test_cancel_stops_after_the_step(self, facts):
+        assert facts["interrupted"] == 1

@@ -37,6 +37,7 @@ class TestSchedules:
         ("sgm_uniform", [14.6146, 7.302]),
         ("beta", [14.6146, 10.48]),
         ("AYS SD1", [14.6146]),
+        ("GITS[coeff=0.85]", [14.6146, 12.2309, 8.7585, 7.4900, 5.5854, 3.1957, 1.8488, 0.8033, 0]),
     )
 
     @pytest.mark.parametrize(("scheduler", "levels"), KNOWN)
@@ -80,8 +81,11 @@ class TestSchedules:
         assert make_sigmas(SD, "AYS SVD", 25)[0] == 700
 
     def test_unknown_ones_are_listed(self):
-        with pytest.raises(OptionError, match=r"scheduler must be one of simple, sgm_uniform, .*AYS SVD, got 'GITS"):
-            make_sigmas(SD, "GITS[coeff=1.2]", 8)
+        with pytest.raises(
+            OptionError,
+            match=r"scheduler must be one of simple, sgm_uniform, .*GITS\[coeff=1.2\], got 'GITS\[coeff=2\]'",
+        ):
+            make_sigmas(SD, "GITS[coeff=2]", 8)
 
 
 def test_some_samplers_drop_the_last_but_one():

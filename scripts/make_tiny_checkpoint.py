@@ -1,0 +1,118 @@
+"""Write a checkpoint and a ControlNet of random weights, as small as ComfyUI takes for Stable Diffusion 1.5.
+
+    PYTHON scripts/make_tiny_checkpoint.py COMFYUI MODELS [--no-clip]
+
+COMFYUI is a checkout, PYTHON the interpreter that has what it needs, MODELS a folder laid out like ComfyUI's `models`.
+What such a network draws means nothing; it shows that everything around it works. The shapes come from ComfyUI's own
+classes, built without memory; the UNet has one level and one transformer, the VAE is a TAESD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+# The names that the example workflows ask for: those of files that people have.
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+CONTROLNET = "control_v11f1e_sd15_tile_fp16.safetensors"
+_UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "model_channels": 320,
+    "num_res_blocks": [1],
+    "channel_mult": (1,),
+    "transformer_depth": [1],
+    "transformer_depth_middle": -2,
+    "num_heads": 8,
+    "use_spatial_transformer": True,
+    "context_dim": 768,
+    "legacy": False,
+}
+
+
+def _shapes(module: Any, prefix: str) -> dict[str, Any]:
+    return {prefix + key: value.shape for key, value in module.state_dict().items()}
+
+
+def _weights(key: str, shape: Any) -> Any:
+    """Random values that keep the variance, the same for a key every time."""
+    import torch
+
+    if len(shape) < 2:
+        scale = key.endswith(("weight", "vae_scale"))
+        return torch.full(shape, float(scale), dtype=torch.float16)
+    generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+    spread = shape[1:].numel() ** -0.5
+    if "embedding" in key:
+        spread = 0.02
+    return (torch.randn(shape, generator=generator) * spread).half()
+
+
+def _networks(clip: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keys and shapes of the checkpoint and of the ControlNet."""
+    import comfy.cldm.cldm
+    import comfy.ops
+    import comfy.sd1_clip
+    import comfy.taesd.taesd
+    import torch
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+    with torch.device("meta"):
+        operations = comfy.ops.disable_weight_init
+        unet = UNetModel(**_UNET, out_channels=4, transformer_depth_output=[0, 0], device="meta", operations=operations)
+        control = comfy.cldm.cldm.ControlNet(**_UNET, hint_channels=3, device="meta")
+        shapes = _shapes(unet, "model.diffusion_model.")
+        shapes |= _shapes(comfy.taesd.taesd.TAESD(), "first_stage_model.")
+        if clip:
+            text = comfy.sd1_clip.SDClipModel(device="meta", dtype=torch.float16)
+            shapes |= _shapes(text.transformer, "cond_stage_model.transformer.")
+    return shapes, _shapes(control, "control_model.")
+
+
+def make(models: Path, *, clip: bool = True) -> None:
+    """Write both files.
+
+    Args:
+        models: Where; `checkpoints` and `controlnet` are made in it.
+        clip: Whether the checkpoint has a text encoder, which is most of its size.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    files = (Path("checkpoints", CHECKPOINT), Path("controlnet", CONTROLNET))
+    for file, shapes in zip(files, _networks(clip), strict=True):
+        weights = {key: _weights(key, shape) for key, shape in shapes.items()}
+        for key in [key for key in weights if key.startswith("cond_stage_model.")]:
+            if weights[key].ndim == 2:
+                weights[key] = weights[key].to(torch.float8_e4m3fn)  # half of the file
+        path = models / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, path)
+        print(f"{path}: {path.stat().st_size / 1e6:.0f} MB")
+
+
+def start(checkout: Path) -> None:
+    """Make ComfyUI's modules of a checkout importable, on the CPU."""
+    sys.path.insert(0, str(checkout))
+    sys.argv[1:] = ["--cpu"]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+
+
+def main() -> None:
+    """Write the files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", type=Path, metavar="COMFYUI")
+    parser.add_argument("models", type=Path, metavar="MODELS")
+    parser.add_argument("--no-clip", action="store_true", help="leave out the text encoder")
+    arguments = parser.parse_args()
+    start(arguments.checkout)
+    make(arguments.models.resolve(), clip=not arguments.no_clip)
+
+
+if __name__ == "__main__":
+    main()
