@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -130,8 +131,10 @@ def load_tokenizer(place: Path, name: str = "tokenizer") -> Any:
     from transformers import CLIPTokenizer
 
     for folder in (place / name, place / "tokenizer", place):
-        if (folder / "vocab.json").is_file() or (folder / "tokenizer.json").is_file():
+        files = [folder / file for file in ("tokenizer.json", "vocab.json") if (folder / file).is_file()]
+        if files:
             try:
+                json.loads(files[0].read_text(encoding="utf-8"))  # what reads it next has no error of its own
                 return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
             except (OSError, ValueError, TypeError, KeyError) as error:
                 raise ModelError(f"{folder} has no tokenizer of CLIP ({error})", hint="fetch it again") from error

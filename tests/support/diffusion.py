@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from maskwright.detail.diffusers import Pipe, Prompts
 
@@ -99,3 +102,45 @@ def tiny_prompts(seed=4, *, length=5, pooled=0):
 
 def tiny_pipe(unet=None, prompts=None, **changes):
     return Pipe(unet or tiny_unet(), tiny_vae(), prompts or tiny_prompts(), **changes)
+
+
+def write_tokenizer(folder):
+    """CLIP's tokenizer for small letters, without merges."""
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return folder, len(words)
+
+
+def tiny_clip(vocabulary, *, width=WIDTH, seed=6, projection=None, eos=None):
+    """CLIP's text encoder; with `projection` the one that also gives a row so wide."""
+    config = {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": max(1, width // 64),
+        "max_position_embeddings": 77,
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1 if eos is None else eos,
+        "hidden_act": "quick_gelu" if projection is None else "gelu",
+    }
+    torch.manual_seed(seed)
+    if projection is None:
+        return CLIPTextModel(CLIPTextConfig(**config)).eval().requires_grad_(False)
+    config = CLIPTextConfig(**config, projection_dim=projection)
+    return CLIPTextModelWithProjection(config).eval().requires_grad_(False)
+
+
+def write_model(folder, unet, vae, clip, clip_2=None, *, scheduler=None):
+    """A folder as Diffusers writes it."""
+    parts = {"unet": unet, "vae": vae, "text_encoder": clip, "text_encoder_2": clip_2}
+    for name, part in parts.items():
+        if part is not None:
+            part.save_pretrained(folder / name)
+    write_tokenizer(folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler or {}))
+    return folder
