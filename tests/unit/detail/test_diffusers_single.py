@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,8 +15,9 @@ from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DCondi
 from safetensors.torch import save_file  # noqa: E402
 
 from maskwright.detail.diffusers import load_controlnet, load_pipe  # noqa: E402
+from maskwright.detail.diffusers_single import _unet_config, _vae_config  # noqa: E402
 from maskwright.errors import ModelError  # noqa: E402
-from tests.support.checkpoints import animatediff, checkpoint, ldm_unet  # noqa: E402
+from tests.support.checkpoints import animatediff, checkpoint, ldm_unet, ldm_vae  # noqa: E402
 from tests.support.diffusion import tiny_clip, tiny_prompts, write_model, write_tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,6 +90,55 @@ def test_published_names_at_reduced_width_as_the_folder(kind, tmp_path):
     assert torch.equal(*(_said(pipe.vae, x[:, :3]) for pipe in (single, whole)))
     assert single.vae.config.scaling_factor == whole.vae.config.scaling_factor
     assert (single.table.sigmas == whole.table.sigmas).all()
+
+
+# Names and shapes of the published checkpoints' layouts at full width, as ComfyUI 0.3.64 builds them: how many, and the
+# beginning of the sha256 of their sorted lines.
+_PUBLISHED = {
+    "sd15": (686, "2489855b740ba326"),
+    "sdxl": (1680, "d8427731b1d2b4b6"),
+    "control": (340, "d8dbf080c4eab591"),
+    "vae": (248, "50f3b11a29b71571"),
+}
+_FULL = {
+    "sd15": {**_SD15, "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768},
+    "sdxl": {
+        **_SDXL,
+        "block_out_channels": (320, 640, 1280),
+        "cross_attention_dim": 2048,
+        "attention_head_dim": (5, 10, 20),
+        "transformer_layers_per_block": (1, 2, 10),
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}
+_FULL["control"] = {name: value for name, value in _FULL["sd15"].items() if name != "up_block_types"}
+_FULL["vae"] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+}
+
+
+@pytest.mark.parametrize("kind", _PUBLISHED)
+def test_published_names_at_full_width(kind):
+    """The names the tests write are the published ones, and full networks are recognised by their shapes; without
+    memory, on torch's device for shapes alone."""
+    network = {"control": ControlNetModel, "vae": AutoencoderKL}.get(kind, UNet2DConditionModel)
+    with torch.device("meta"):
+        net = network(**_FULL[kind])
+    tensors = ldm_vae(net) if kind == "vae" else ldm_unet(net)
+    lines = sorted(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
+    assert (len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]) == _PUBLISHED[kind]
+    config = _vae_config(tensors, 0.18215) if kind == "vae" else _unet_config(tensors, Path("model"))
+    with torch.device("meta"):
+        found = network(**config).state_dict()
+    expected = net.state_dict()
+    assert {name: value.shape for name, value in found.items()} == {n: value.shape for n, value in expected.items()}
+    if kind != "vae":
+        heads = config["attention_head_dim"]
+        assert heads == (8 if kind != "sdxl" else [5, 10, 20])
 
 
 def test_a_controlnet_and_motion_modules_at_reduced_width(tmp_path):
