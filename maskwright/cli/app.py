@@ -16,6 +16,7 @@ from .anime import anime
 from .batch import batch
 from .bench import bench
 from .cut import cut
+from .detail import detail
 from .doctor import doctor
 from .mask import mask
 from .models import models
@@ -25,9 +26,9 @@ from .stream import stream
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, models, bench and doctor"
+_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, detail, models, bench and doctor"
 _GONE = {
-    **dict.fromkeys(("detail", "serve", "video"), _LATER),
+    **dict.fromkeys(("serve", "video"), _LATER),
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
@@ -58,7 +59,7 @@ def app() -> None:
     """Cut pictures out: masks, exact edges and clean colours."""
 
 
-for _command in (cut, batch, stream, person, anime, mask, models, bench, doctor):
+for _command in (cut, batch, stream, person, anime, mask, detail, models, bench, doctor):
     app.add_command(_command)
 
 

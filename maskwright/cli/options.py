@@ -15,11 +15,14 @@ from ..options import option_kind, option_text
 
 if TYPE_CHECKING:
     from ..cutout_options import CutoutOptions
+    from ..detail.options import DetailOptions
     from ..imageio import LoadedImage
 
 __all__ = [
     "check_model",
     "cutout_options",
+    "detail_options",
+    "make_detail_options",
     "make_options",
     "mask_options",
     "model_options",
@@ -45,6 +48,20 @@ def cutout_options(command: Callable[..., None]) -> Callable[..., None]:
     from ..cutout_options import CutoutOptions
 
     return _as_flags(command, fields(CutoutOptions))
+
+
+def detail_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Every field of `DetailOptions` as a flag."""
+    from ..detail.options import DetailOptions
+
+    return _as_flags(command, fields(DetailOptions))
+
+
+def make_detail_options(values: dict[str, Any]) -> DetailOptions:
+    """The fields of `DetailOptions` taken out of a command's values."""
+    from ..detail.options import DetailOptions
+
+    return DetailOptions(**{field.name: values.pop(field.name) for field in fields(DetailOptions)})
 
 
 def mask_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,7 +90,8 @@ def _is_for_masks(field: Field[Any]) -> bool:
 
 def _as_flags(command: Callable[..., None], options: Sequence[Field[Any]]) -> Callable[..., None]:
     for option in reversed(options):
-        names = [f"--{option.name.replace('_', '-')}", option.name]
+        flag = option.name.replace("_", "-")
+        names = [f"--{flag}/--no-{flag}" if option.default is True else f"--{flag}", option.name]
         if option.name in _SHORT:
             names.insert(0, _SHORT[option.name])
         command = click.option(*names, help=option_text(option), **_flag_kind(option))(command)
@@ -84,7 +102,7 @@ def _flag_kind(option: Field[Any]) -> dict[str, Any]:
     """What Click is told of a flag: its type and how its value is written."""
     kind, facts = option_kind(option), option.metadata
     if kind == "bool":
-        return {"is_flag": True}
+        return {"is_flag": True, "default": option.default}
     shown = {"default": option.default, "show_default": option.default is not None}
     if kind.startswith("tuple"):
         return {"nargs": kind.count("int"), "type": int, "metavar": facts["unit"], **shown}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..models import ModelCard, Store
     from ..models.store import Arrival
 
-__all__ = ["agree", "job_bar", "open_store", "talking"]
+__all__ = ["agree", "job_bar", "open_store", "talking", "work_bar"]
 
 
 class _Lines(logging.Handler):
@@ -99,3 +99,18 @@ def job_bar(count: int, quiet: bool) -> Iterator[Callable[[Any], None] | None]:
         return
     with click.progressbar(length=count, label="cutting", file=sys.stderr, show_pos=True) as bar:
         yield lambda _: bar.update(1)
+
+
+@contextmanager
+def work_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on a terminal that is told what is done and what there is; elsewhere None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield show

@@ -37,6 +37,7 @@ class SampleJob:
         control: The segment's `control_net_wrapper`, as it came.
         control_frames: (F, H, W, 3) float32 in [0, 1] for the ControlNets; None where there is no `control`.
         control_mask: (n, h, w) float32 at the crop's own size; None where there is no `control`.
+        regions: Where a segment that follows its subject lies in each frame; None where it stands still.
         on_step: Call it with the number of steps done, between steps; it raises to interrupt.
     """
 
@@ -50,6 +51,7 @@ class SampleJob:
     control: Any = None
     control_frames: FloatArray | None = None
     control_mask: FloatArray | None = None
+    regions: tuple[BBox, ...] | None = None
     on_step: Callable[[int], None] = _ignore
 
 

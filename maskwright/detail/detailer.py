@@ -354,6 +354,7 @@ class _Work:
             control=control,
             control_frames=shown,
             control_mask=None if control is None else control_mask,
+            regions=seg.follow.regions if seg.follow else None,
             on_step=lambda step: self.report(plan.frames + step),
         )
 

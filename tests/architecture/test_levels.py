@@ -55,6 +55,9 @@ LEVELS = {
     "pipeline": 6,
     "anime": 6,
     "detail.diffusers": 6,
+    "detail.diffusers_files": 6,
+    "detail.diffusers_prompts": 6,
+    "detail.diffusers_single": 6,
     "comfyui.sampling": 6,
     "batch": 7,
     "video": 7,
@@ -107,7 +110,7 @@ HOMES = {
     "av": ["video.py"],
     "click": ["cli/"],
     "comfy": ["comfyui/"],
-    "diffusers": ["detail/diffusers.py"],
+    "diffusers": ["detail/diffusers_files.py", "detail/diffusers_single.py"],
     "filelock": ["models/notes.py"],
     "flatbuffers": ["engines/litert.py"],
     "folder_paths": ["comfyui/"],
@@ -132,7 +135,7 @@ HOMES = {
         "comfyui/",
         "refine/alpha_torch.py",
     ],
-    "transformers": ["detail/diffusers.py"],
+    "transformers": ["detail/diffusers_files.py", "detail/diffusers_prompts.py", "detail/diffusers_single.py"],
 }
 
 

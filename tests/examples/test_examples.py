@@ -71,6 +71,22 @@ def test_own_weights(run_python, tmp_path, u2netp_home):
     assert "onnxruntime" in out
 
 
+def test_redraw_tiny(run_python, tmp_path):
+    for name in ("torch", "diffusers", "transformers", "onnxruntime"):
+        pytest.importorskip(name)
+    out = _run(run_python, "redraw_tiny.py", tmp_path)
+    written = _written(tmp_path)
+    assert [*written] == [f"{name}-{step}.png" for name in ("film", "plain") for step in range(6)]
+    photo = np.asarray(Image.open(EXAMPLES / "astronaut.jpg"))
+    for step in range(6):
+        redrawn = written[f"film-{step}.png"][..., :3]
+        changed = (redrawn != photo[:320, 160 - 24 * step : 480 - 24 * step]).any(axis=2)
+        assert 0.05 < changed.mean() < 0.2
+        assert changed[130:180, 40 + 24 * step : 80 + 24 * step].mean() > 0.8  # her face moves to the right
+        assert (redrawn != written[f"plain-{step}.png"][..., :3]).any()
+    assert "by UNetMotionModel" in out
+
+
 def test_own_weights_says_how_to_call_it(run_python):
     done = run_python(EXAMPLES / "own_weights.py")
     assert done.returncode == 1

@@ -1,0 +1,191 @@
+"""Films as frames: a folder of pictures, an animation or one picture, read whole and written whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import MediaError, OptionError
+
+if TYPE_CHECKING:
+    from ..imageio import LoadedImage
+    from ..types import AnyArray
+
+__all__ = ["Film", "check_film_target", "choose_film_format", "list_pictures", "read_film", "write_film"]
+
+_PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".gif"))
+_CLIPS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".y4m"))
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """Frames with what a file knows besides.
+
+    Attributes:
+        frames: (F, H, W, 3 or 4) uint8, straight.
+        names: The file each frame came from, without its ending; numbers where they came from one file.
+        durations_ms: How long each is shown, in milliseconds; 0 where nothing says it.
+        icc_profile: The first frame's.
+    """
+
+    frames: AnyArray
+    names: tuple[str, ...]
+    durations_ms: tuple[float, ...]
+    icc_profile: bytes | None
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder, numbers in their names in order of value.
+
+    Raises:
+        MediaError: There are none.
+    """
+    found = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES and path.is_file()]
+    if not found:
+        raise MediaError(f"there are no pictures in {folder}", hint="name a folder of frames")
+    return sorted(found, key=lambda path: [(int(digits or 0), text) for text, digits in _words(path.name)])
+
+
+def _words(name: str) -> list[tuple[str, str]]:
+    return re.findall(r"(\D*)(\d*)", name)
+
+
+def read_film(path: Path, max_pixels: int | None = None) -> Film:
+    """All frames of a folder, an animation or a picture.
+
+    Args:
+        path: What to read.
+        max_pixels: Refuse frames with more pixels.
+
+    Raises:
+        MediaError: It cannot be read, is a clip, or its frames differ in size.
+    """
+    from ..imageio import load_frames, load_image
+
+    _refuse_clip(path)
+    if path.is_dir():
+        paths = list_pictures(path)
+        loaded = [load_image(each, max_pixels=max_pixels) for each in paths]
+        return Film(_stacked(loaded, path), _apart(paths), (0.0,) * len(loaded), loaded[0].icc_profile)
+    pairs = [*load_frames(path, max_pixels=max_pixels)]
+    loaded = [image for image, _ in pairs]
+    names = tuple(f"{index:05d}" for index in range(len(loaded)))
+    return Film(_stacked(loaded, path), names, tuple(float(time) for _, time in pairs), loaded[0].icc_profile)
+
+
+def _refuse_clip(path: Path) -> None:
+    if path.suffix.lower() in _CLIPS:
+        raise MediaError(
+            f"{path} is a clip", expected="a folder of frames, a picture or an animation", hint="take its frames out"
+        )
+
+
+def _apart(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Names without endings; with them where two would be one."""
+    stems = [path.stem for path in paths]
+    return tuple(path.name if stems.count(path.stem) > 1 else path.stem for path in paths)
+
+
+def _stacked(loaded: Sequence[LoadedImage], path: Path) -> AnyArray:
+    import numpy as np
+
+    from ..types import to_8_bit
+
+    first = loaded[0].size_hw
+    other = next((image.size_hw for image in loaded if image.size_hw != first), None)
+    if other is not None:
+        raise MediaError(f"frames of {path}", expected=f"of one size, {first}", got=str(other), hint="resize them")
+    opaque = all(image.alpha is None for image in loaded)
+    frames = np.empty((len(loaded), *first, 3 if opaque else 4), np.uint8)
+    for index, image in enumerate(loaded):
+        frames[index, ..., :3] = to_8_bit(image.image)
+        if not opaque:
+            frames[index, ..., 3] = 255 if image.alpha is None else to_8_bit(image.alpha)
+    return frames
+
+
+def check_film_target(source: Path, target: Path) -> None:
+    """See that a film can be written there, before anything is read, and that nothing is written over.
+
+    Raises:
+        OptionError: It is the input.
+        MediaError: It is a clip, there is no folder for it, or the folder to write has something in it.
+    """
+    from .files import check_format
+
+    _refuse_clip(target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise OptionError("OUTPUT", expected="another than INPUT", got=str(target), hint="name a new one")
+    if target.suffix:
+        check_format(None, target, animated=False)
+    elif target.is_dir() and any(target.iterdir()):
+        raise MediaError(str(target), expected="an empty folder, or a new one", got="a full one", hint="name another")
+    elif not target.absolute().parent.is_dir():
+        raise MediaError(f"there is no folder {target.parent}", hint=f"mkdir -p '{target.parent}'")
+
+
+def choose_film_format(film: Film, target: Path) -> str:
+    """The format of a picture or an animation; "" for a folder.
+
+    Raises:
+        OptionError: There is no such format, or it has no animations.
+    """
+    from ..encode import ANIMATION_FORMATS, OUTPUT_FORMATS, choose_format
+
+    if not target.suffix:
+        return ""
+    return choose_format(None, target, OUTPUT_FORMATS if len(film.frames) == 1 else ANIMATION_FORMATS)
+
+
+def write_film(film: Film, target: Path, fps: float = 24.0) -> None:
+    """Write the frames: into a new folder where the name has no ending, else as a picture or an animation.
+
+    Args:
+        film: What to write.
+        target: Where.
+        fps: Frames a second, where the film does not say how long each is shown.
+
+    Raises:
+        MediaError: It cannot be written. Nothing is left behind then.
+        OptionError: The format has no animations.
+    """
+    import numpy as np
+
+    from ..encode import encode_frames, encode_picture, write_bytes
+
+    format_ = choose_film_format(film, target)
+    if not format_:
+        _write_folder(film, target)
+    elif len(film.frames) == 1:
+        write_bytes(target, encode_picture(film.frames[0], format_, icc_profile=film.icc_profile))
+    else:
+        opaque = np.full((*film.frames.shape[:3], 1), 255, np.uint8)
+        frames = np.concatenate([film.frames, opaque], axis=3)[..., :4]  # animations are written with opacity
+        durations = film.durations_ms if any(film.durations_ms) else (1000 / fps,) * len(film.frames)
+        write_bytes(target, encode_frames([*frames], durations, format_, icc_profile=film.icc_profile))
+
+
+def _write_folder(film: Film, target: Path) -> None:
+    """The folder appears under its name when all frames are in it."""
+    from ..encode import encode_picture
+
+    target = target.absolute()
+    temporary = target.with_name(f".maskwright-{os.urandom(8).hex()}")
+    try:
+        temporary.mkdir()
+        for name, frame in zip(film.names, film.frames, strict=True):
+            (temporary / f"{name}.png").write_bytes(encode_picture(frame, "png", icc_profile=film.icc_profile))
+        if target.is_dir():
+            target.rmdir()  # it is empty: check_film_target saw to that
+        temporary.replace(target)
+    except OSError as error:
+        raise MediaError(
+            f"{target} cannot be written ({error.strerror or error})", hint="name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
