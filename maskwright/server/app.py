@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Service:
         metrics: What is counted.
         jobs: What is done meanwhile.
         film: Cuts films; None where that is not installed.
+        routes: Which path does what.
     """
 
     settings: ServerSettings
@@ -62,6 +63,7 @@ class Service:
     metrics: Metrics
     jobs: Jobs
     film: FilmCutter | None
+    routes: list[BaseRoute] = field(default_factory=list)
 
     @property
     def model(self) -> str:
@@ -129,8 +131,9 @@ def make_app(
         workers.close()
         jobs.close()
 
+    service.routes = _routes(service)
     app = Starlette(
-        routes=_routes(service),
+        routes=service.routes,
         lifespan=lifespan,
         exception_handlers={HTTPException: _answer_http_exception},
         middleware=[Middleware(Guard, settings=settings, metrics=service.metrics)],

@@ -46,7 +46,10 @@ class Running:
     def post(self, path: str, file: Any = None, **fields: Any) -> httpx.Response:
         """A form with one picture."""
         headers = fields.pop("headers", None)
-        return self.client.post(path, files={"file": file or picture_bytes()}, data=fields, headers=headers)
+        given = picture_bytes() if file is None else file
+        request = self.client.build_request("POST", path, files={"file": given}, data=fields, headers=headers)
+        request.read()  # so that a test can look at it afterwards
+        return self.client.send(request)
 
 
 @contextmanager
