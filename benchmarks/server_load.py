@@ -19,6 +19,7 @@ import json
 import os
 import random
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -303,6 +304,7 @@ def main() -> None:
         command.add_argument("--requests", type=int, default=24)
         command.add_argument("--times", type=int, default=4)
         command.add_argument("--peer", default="rembg")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers end with us
     arguments = parser.parse_args()
     arguments.run(arguments)
 

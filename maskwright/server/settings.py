@@ -124,10 +124,11 @@ class ServerSettings:
 
     @property
     def network_threads(self) -> int | None:
-        """Threads for one run of a network, so that all workers together fill the machine; None: the environment's."""
-        if os.environ.get("MASKWRIGHT_THREADS") or os.environ.get("OMP_NUM_THREADS"):
-            return None
-        return max(1, _cores() // self.workers)
+        """Threads for one run of a network, so that all workers together fill the machine; None: the environment's.
+
+        `OMP_NUM_THREADS` counts as what the machine has: for each worker by itself it would be too much.
+        """
+        return None if os.environ.get("MASKWRIGHT_THREADS") else max(1, _cores() // self.workers)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -137,6 +138,8 @@ class ServerSettings:
 
 
 def _cores() -> int:
-    """The processor cores that this process may use."""
+    """The processor cores that this process may use; fewer where `OMP_NUM_THREADS` says so."""
     affinity: Any = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else cores
