@@ -273,6 +273,8 @@ class Jobs:
     async def _run(self, job: Job, steps: Steps) -> None:
         if job.cancelled.is_set():
             return
+        if self._workers.is_stopping:
+            raise Refused(503, "the server is stopping", hint="send it again to the one that follows")
         job.state = "running"
         job.tell()
         if isinstance(steps, FilmSteps):
