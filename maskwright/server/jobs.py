@@ -164,7 +164,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._waiting: asyncio.Queue[tuple[Job, Steps]] = asyncio.Queue()
         self._arriving = 0
-        self._root = tempfile.TemporaryDirectory(prefix="maskwright-jobs-")
+        self._root: tempfile.TemporaryDirectory[str] | None = None
         self._lanes = max(1, workers.count // 2)
 
     def __len__(self) -> int:
@@ -190,6 +190,8 @@ class Jobs:
                 headers={"Retry-After": str(self._next_expiry())},
             )
         self._arriving += 1
+        if self._root is None:
+            self._root = tempfile.TemporaryDirectory(prefix="maskwright-jobs-")
         folder = Path(tempfile.mkdtemp(dir=self._root.name))
         try:
             yield folder
@@ -268,7 +270,8 @@ class Jobs:
         """End and delete everything."""
         for job in [*self._jobs.values()]:
             job.cancelled.set()
-        self._root.cleanup()
+        if self._root is not None:
+            self._root.cleanup()
 
     async def _run(self, job: Job, steps: Steps) -> None:
         if job.cancelled.is_set():

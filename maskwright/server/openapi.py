@@ -68,7 +68,7 @@ def describe_api(settings: ServerSettings) -> dict[str, Any]:
     if settings.token is not None:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
-        for path in ("/healthz", "/readyz"):
+        for path in ("/healthz", "/readyz", "/openapi.json"):
             paths[path]["get"]["security"] = []
     return document
 

@@ -283,8 +283,8 @@ class TestLimits:
             assert said in answer.json()["detail"]
 
     def test_results_that_grow(self):
-        with running(max_job_unpacked=0.0002) as server:
-            created = server.client.post("/api/jobs", files=[("file", ("a.png", picture_bytes()))] * 2)
+        with running(max_job_unpacked=0.001) as server:
+            created = server.client.post("/api/jobs", files=[("file", ("a.png", picture_bytes()))] * 10)
             with server.client.stream("GET", created.headers["location"] + "/events") as stream:
                 last = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")][-1]
             assert last["state"] == "failed"
