@@ -14,7 +14,7 @@ from .talk import agree, open_store, talking
 __all__ = ["serve"]
 
 
-@click.command("serve")
+@click.command("serve", context_settings={"help_option_names": ["--help"]})  # -h is the host, as in rembg
 @server_options
 @click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash.")
 @click.option("--accept-license", is_flag=True, help="Accept the licences of the models named.")
