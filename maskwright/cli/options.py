@@ -88,6 +88,8 @@ def _as_flags(command: Callable[..., None], options: Sequence[Field[Any]]) -> Ca
         names = [f"--{option.name.replace('_', '-')}", option.name]
         if option.name in _SHORT:
             names.insert(0, _SHORT[option.name])
+        if option.name == "log_level":
+            names.insert(0, "--log_level")  # rembg's
         command = click.option(*names, help=option_text(option), **_flag_kind(option))(command)
     return command
 

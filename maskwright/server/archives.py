@@ -10,7 +10,7 @@ from typing import IO
 from ..errors import MediaError
 from .answers import Refused
 
-__all__ = ["is_film", "is_zip", "list_pictures", "read_entry", "result_names", "safe_name"]
+__all__ = ["is_film", "is_zip", "list_pictures", "read_entry", "result_names", "safe_name", "too_many"]
 
 _LONGEST = 200  # characters of a name
 _DIRECTORY_BYTES = 1024  # of an entry in a zip's directory, its name and what else it says included
