@@ -21,15 +21,14 @@ from .doctor import doctor
 from .mask import mask
 from .models import models
 from .person import person
+from .serve import serve
 from .stream import stream
 
 __all__ = ["app", "main"]
 
-_ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, detail, models, bench and doctor"
+_ALIASES = {"i": "cut", "p": "batch", "b": "stream", "s": "serve"}
 _GONE = {
-    **dict.fromkeys(("serve", "video"), _LATER),
-    "s": "serve is not in this version; use cut, batch, or the Python library",
+    "video": "is not in this version; use stream, with raw frames from a decoder of your own",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
 _USAGE_ERRORS = (InputError, MediaError, UnknownModel)
@@ -59,7 +58,7 @@ def app() -> None:
     """Cut pictures out: masks, exact edges and clean colours."""
 
 
-for _command in (cut, batch, stream, person, anime, mask, detail, models, bench, doctor):
+for _command in (cut, batch, stream, person, anime, mask, detail, serve, models, bench, doctor):
     app.add_command(_command)
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "model_options",
     "person_options",
     "read_extras",
+    "server_options",
     "talk_options",
 ]
 
@@ -40,6 +41,10 @@ _SHORT = {
     "post_process_mask": "-ppm",
     "only_mask": "-om",
     "bgcolor": "-bgc",
+    "host": "-h",
+    "port": "-p",
+    "threads": "-t",
+    "log_level": "-l",
 }
 
 
@@ -84,6 +89,13 @@ def person_options(command: Callable[..., None]) -> Callable[..., None]:
     return flag(_as_flags(command, others))
 
 
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Every field of `ServerSettings` as a flag."""
+    from ..server.settings import ServerSettings
+
+    return _as_flags(command, fields(ServerSettings))
+
+
 def _is_for_masks(field: Field[Any]) -> bool:
     return field.metadata["group"] == "mask" or field.name.startswith("crop")
 
@@ -94,6 +106,8 @@ def _as_flags(command: Callable[..., None], options: Sequence[Field[Any]]) -> Ca
         names = [f"--{flag}/--no-{flag}" if option.default is True else f"--{flag}", option.name]
         if option.name in _SHORT:
             names.insert(0, _SHORT[option.name])
+        if option.name == "log_level":
+            names.insert(0, "--log_level")  # rembg's
         command = click.option(*names, help=option_text(option), **_flag_kind(option))(command)
     return command
 
@@ -104,6 +118,8 @@ def _flag_kind(option: Field[Any]) -> dict[str, Any]:
     if kind == "bool":
         return {"is_flag": True, "default": option.default}
     shown = {"default": option.default, "show_default": option.default is not None}
+    if kind == "tuple[str, ...]":
+        return {"multiple": True, "metavar": facts["unit"], **shown}
     if kind.startswith("tuple"):
         return {"nargs": kind.count("int"), "type": int, "metavar": facts["unit"], **shown}
     if kind in ("int", "float"):

@@ -124,6 +124,7 @@ HOMES = {
     "rich": ["cli/"],
     "safetensors": ["engines/torch.py", "models/convert.py", "networks/", "detail/", "comfyui/"],
     "scipy": ["refine/", "metrics.py", "detail/"],
+    "starlette": ["server/"],
     "torch": [
         "engines/torch.py",
         "models/convert.py",
@@ -136,6 +137,7 @@ HOMES = {
         "refine/alpha_torch.py",
     ],
     "transformers": ["detail/diffusers_files.py", "detail/diffusers_prompts.py", "detail/diffusers_single.py"],
+    "uvicorn": ["server/"],
 }
 
 
