@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from os import PathLike
 from types import TracebackType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -91,6 +91,7 @@ def open_anime(
     store: Store | None = None,
     weights: str | PathLike[str] | None = None,
     character_weights: str | PathLike[str] | None = None,
+    threads: int | None = None,
 ) -> AnimeSegmenter:
     """Both networks, ready to use.
 
@@ -101,6 +102,7 @@ def open_anime(
         store: Where to look for weights; None: the store of this machine.
         weights: Your own file for the face network.
         character_weights: Your own file for the network that finds the character.
+        threads: As for `open_segmenter`.
 
     Raises:
         ModelError, EngineError: No weights, or no runtime.
@@ -109,13 +111,14 @@ def open_anime(
     store = store or default_store()
     wanted = [("anime-face", weights)] + [("isnet-anime", character_weights)] * remove_background
     _check_here([find_card(name) for name, own in wanted if own is None], store)
-    face = open_segmenter("anime-face", weights=weights, device=device, compat=compat, store=store)
+    common: dict[str, Any] = {"device": device, "store": store, "threads": threads}
+    face = open_segmenter("anime-face", weights=weights, compat=compat, **common)
     if not remove_background:
         return AnimeSegmenter(face, None, compat=compat)
     program = _PROGRAM if compat else False
     return AnimeSegmenter(
         face,
-        open_segmenter("isnet-anime", weights=character_weights, device=device, compat=program, store=store),
+        open_segmenter("isnet-anime", weights=character_weights, compat=program, **common),
         compat=compat,
     )
 

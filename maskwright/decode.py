@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from .errors import MediaError
+from .errors import MediaError, TooManyPixels, UnknownFormat
 from .metadata import color_converter, exif_orientation
 from .types import AnyArray
 
@@ -163,7 +163,8 @@ def open_picture(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     plug-ins directly.
 
     Raises:
-        MediaError: No plug-in knows the file, the one that does finds it damaged, or it has too many pixels.
+        UnknownFormat: No plug-in knows the file.
+        MediaError: The one that does finds it damaged, or it has too many pixels.
     """
     file.seek(0)
     prefix = file.read(16)
@@ -213,11 +214,11 @@ def check_pixels(size: tuple[int, int], name: str, max_pixels: int) -> None:
     """Nothing, if a picture of this width and height may be decoded.
 
     Raises:
-        MediaError: It has more pixels.
+        TooManyPixels: It has more pixels.
     """
     width, height = size
     if width * height > max_pixels:
-        raise MediaError(
+        raise TooManyPixels(
             f"the size of {name}",
             expected=f"at most {max_pixels} pixels",
             got=f"{width} x {height} = {width * height}",
@@ -230,7 +231,7 @@ def _open_heif(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     try:
         import pillow_heif
     except ImportError as error:
-        raise MediaError(
+        raise UnknownFormat(
             f"{name} is a HEIC picture, and no reader for it is installed", hint='pip install "maskwright[heif]"'
         ) from error
     file.seek(0)
@@ -241,10 +242,10 @@ def _open_heif(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     return image
 
 
-def _not_a_picture(file: IO[bytes], name: str) -> MediaError:
+def _not_a_picture(file: IO[bytes], name: str) -> UnknownFormat:
     file.seek(0)
     got, hint = _guess(file.read(1024))
-    return MediaError(name, expected="a picture", got=got, hint=hint)
+    return UnknownFormat(name, expected="a picture", got=got, hint=hint)
 
 
 def _guess(head: bytes) -> tuple[str, str]:

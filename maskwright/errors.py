@@ -21,6 +21,8 @@ The tree, and the builtin that a class also is:
     │   └── EmptyTrimap                a trimap without foreground or without background
     ├── DetailError                    redrawing could not be done
     └── MediaError                     a picture or film cannot be read or written
+        ├── TooManyPixels              it is larger than may be decoded
+        └── UnknownFormat              it is of no format that is read here
 
 A message has one form: *thing* must be *expected*, got *actual*; then one cure.
 """
@@ -45,6 +47,8 @@ __all__ = [
     "RangeError",
     "RefineError",
     "ShapeError",
+    "TooManyPixels",
+    "UnknownFormat",
     "UnknownModel",
     "WeightsMissing",
 ]
@@ -158,3 +162,11 @@ class DetailError(Error):
 
 class MediaError(Error):
     """A picture or film cannot be read or written."""
+
+
+class TooManyPixels(MediaError):
+    """A picture is larger than may be decoded."""
+
+
+class UnknownFormat(MediaError):
+    """A file is of no format that is read here."""

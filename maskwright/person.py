@@ -25,7 +25,7 @@ from .segmenters.saliency import SILHOUETTE_LABELS
 from .tiles import Patch, pad_box, plan_crops, plan_tiles
 from .types import AnyArray, FloatArray, SegmentResult
 
-__all__ = ["PARTS", "SILHOUETTE", "PersonOptions", "PersonSegmenter", "open_person", "person_mask"]
+__all__ = ["PARTS", "SILHOUETTE", "PersonOptions", "PersonSegmenter", "open_person", "person_mask", "usual_parts"]
 
 Combine = Literal["max", "sum"]
 _Finder = PartsSegmenter | SaliencySegmenter
@@ -147,6 +147,7 @@ def open_person(
     device: str = "auto",
     compat: bool = False,
     store: Store | None = None,
+    threads: int | None = None,
 ) -> PersonSegmenter:
     """A model for the parts of a person, ready to use.
 
@@ -157,6 +158,7 @@ def open_person(
         device: Where the network runs.
         compat: Show the network what is hidden under transparent pixels; refine as the original does, with one crop.
         store: Where to look for weights; None: the store of this machine.
+        threads: As for `open_segmenter`.
 
     Raises:
         OptionError: A model of another kind.
@@ -164,8 +166,24 @@ def open_person(
     """
     store = store or default_store()
     card = _choose_model(model, store, own=weights is not None)
-    segmenter = open_segmenter(card.name, weights=weights, device=device, compat=compat, store=store)
+    segmenter = open_segmenter(card.name, weights=weights, device=device, compat=compat, store=store, threads=threads)
     return PersonSegmenter(segmenter)
+
+
+def usual_parts(model: str | None) -> tuple[str, ...]:
+    """The parts for those who name none: the face, or the person where a model knows no other.
+
+    >>> usual_parts("silhouette")
+    ('person',)
+
+    Args:
+        model: As for `open_person`.
+
+    Raises:
+        UnknownModel: No such row.
+    """
+    whole = model is not None and (model == SILHOUETTE or find_card(model).family != "parts")
+    return ("person",) if whole else ("face",)
 
 
 def _choose_model(model: str | None, store: Store, *, own: bool) -> ModelCard:

@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "MASKWRIGHT_MIRROR": "Addresses of mirrors, separated by commas, that are asked first. Hashes stay the same.",
     "MASKWRIGHT_MAX_PIXELS": "Pictures with more pixels are refused before they are decoded. Default: 178956970.",
     "MASKWRIGHT_DROP_IN": "Node ids of other ComfyUI packs: `auto` takes them where they are free, `always`, `never`.",
+    "MASKWRIGHT_TOKEN": "What callers of `maskwright serve` must send, where `--token` does not say it.",
     "MASKWRIGHT_THREADS": "Threads for one run of a network. Goes before `OMP_NUM_THREADS`.",
     "OMP_NUM_THREADS": "The same, under the name that other programs read too.",
     "U2NET_HOME": "rembg's older folder of weights. Looked through before fetching; never written to.",

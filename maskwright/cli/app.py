@@ -20,15 +20,15 @@ from .doctor import doctor
 from .mask import mask
 from .models import models
 from .person import person
+from .serve import serve
 from .stream import stream
 
 __all__ = ["app", "main"]
 
-_ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, models, bench and doctor"
+_ALIASES = {"i": "cut", "p": "batch", "b": "stream", "s": "serve"}
+_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, serve, models, bench and doctor"
 _GONE = {
-    **dict.fromkeys(("detail", "serve", "video"), _LATER),
-    "s": "serve is not in this version; use cut, batch, or the Python library",
+    **dict.fromkeys(("detail", "video"), _LATER),
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
 _USAGE_ERRORS = (InputError, MediaError, UnknownModel)
@@ -58,7 +58,7 @@ def app() -> None:
     """Cut pictures out: masks, exact edges and clean colours."""
 
 
-for _command in (cut, batch, stream, person, anime, mask, models, bench, doctor):
+for _command in (cut, batch, stream, person, anime, mask, serve, models, bench, doctor):
     app.add_command(_command)
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "model_options",
     "person_options",
     "read_extras",
+    "server_options",
     "talk_options",
 ]
 
@@ -37,6 +38,10 @@ _SHORT = {
     "post_process_mask": "-ppm",
     "only_mask": "-om",
     "bgcolor": "-bgc",
+    "host": "-h",
+    "port": "-p",
+    "threads": "-t",
+    "log_level": "-l",
 }
 
 
@@ -67,6 +72,13 @@ def person_options(command: Callable[..., None]) -> Callable[..., None]:
     return flag(_as_flags(command, others))
 
 
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Every field of `ServerSettings` as a flag."""
+    from ..server.settings import ServerSettings
+
+    return _as_flags(command, fields(ServerSettings))
+
+
 def _is_for_masks(field: Field[Any]) -> bool:
     return field.metadata["group"] == "mask" or field.name.startswith("crop")
 
@@ -86,6 +98,8 @@ def _flag_kind(option: Field[Any]) -> dict[str, Any]:
     if kind == "bool":
         return {"is_flag": True}
     shown = {"default": option.default, "show_default": option.default is not None}
+    if kind == "tuple[str, ...]":
+        return {"multiple": True, "metavar": facts["unit"], **shown}
     if kind.startswith("tuple"):
         return {"nargs": kind.count("int"), "type": int, "metavar": facts["unit"], **shown}
     if kind in ("int", "float"):

@@ -69,14 +69,12 @@ def person(source: str, target: Path, **values: Any) -> None:
 
 
 def _make_options(values: dict[str, Any]) -> PersonOptions:
-    from ..models import find_card
-    from ..person import SILHOUETTE, PersonOptions
+    from ..person import PersonOptions, usual_parts
 
-    parts, model = values["parts"], values["model"]
-    if parts is None:
-        whole = model is not None and (model == SILHOUETTE or find_card(check_model(model)).family != "parts")
-        parts = "person" if whole else "face"
+    model, parts = values["model"], values["parts"]
     others = {field.name: values[field.name] for field in fields(PersonOptions) if field.name != "parts"}
+    if parts is None:
+        return PersonOptions(usual_parts(model and check_model(model)), **others)
     return PersonOptions(tuple(part.strip().lower() for part in parts.split(",")), **others)
 
 

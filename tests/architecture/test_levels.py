@@ -121,6 +121,7 @@ HOMES = {
     "rich": ["cli/"],
     "safetensors": ["engines/torch.py", "models/convert.py", "networks/", "detail/", "comfyui/"],
     "scipy": ["refine/", "metrics.py", "detail/"],
+    "starlette": ["server/"],
     "torch": [
         "engines/torch.py",
         "models/convert.py",
@@ -133,6 +134,7 @@ HOMES = {
         "refine/alpha_torch.py",
     ],
     "transformers": ["detail/diffusers.py"],
+    "uvicorn": ["server/"],
 }
 
 

@@ -186,5 +186,5 @@ def test_every_dependency_is_weighed():
 
 
 def test_aliases_are_rembgs(generator, app):
-    assert generator.find_aliases(app) == {"b": "stream", "d": "models fetch", "i": "cut", "p": "batch"}
+    assert generator.find_aliases(app) == {"b": "stream", "d": "models fetch", "i": "cut", "p": "batch", "s": "serve"}
     assert isinstance(app, click.Group)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from maskwright import decode, encode, metadata
-from maskwright.errors import MediaError, OptionError, RangeError, ShapeError
+from maskwright.errors import MediaError, OptionError, RangeError, ShapeError, TooManyPixels, UnknownFormat
 from maskwright.imageio import (
     OUTPUT_FORMATS,
     Cutout,
@@ -419,7 +419,7 @@ def test_a_format_whose_library_is_missing(monkeypatch):
 
 def test_heic_without_its_reader(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(MediaError, match=r'is a HEIC picture, .*; pip install "maskwright\[heif\]"'):
+    with pytest.raises(UnknownFormat, match=r'is a HEIC picture, .*; pip install "maskwright\[heif\]"'):
         load_image(picture("formats/photo.heic"))
 
 
@@ -501,7 +501,7 @@ def test_a_closed_image_is_refused():
 def test_the_pixel_limit(monkeypatch):
     data = saved(Image.new("RGB", (30, 20)))
     assert load_image(data, max_pixels=600).size_hw == (20, 30)
-    with pytest.raises(MediaError, match=r"must be at most 599 pixels, got 30 x 20 = 600; .*MASKWRIGHT_MAX_PIXELS"):
+    with pytest.raises(TooManyPixels, match=r"must be at most 599 pixels, got 30 x 20 = 600; .*MASKWRIGHT_MAX_PIXELS"):
         load_image(data, max_pixels=599)
     monkeypatch.setenv("MASKWRIGHT_MAX_PIXELS", "599")
     with pytest.raises(MediaError, match="at most 599 pixels"):
