@@ -6,7 +6,7 @@ const COLORS = { keep: "rgb(0 160 90 / .55)", remove: "rgb(220 40 60 / .55)" };
  * Put strokes onto a mask.
  * @param {Blob} mask  a gray picture
  * @param {{kind: "keep" | "remove", size: number, points: [number, number][]}[]} strokes
- * @returns {Promise<Blob>} PNG
+ * @returns {Promise<Blob>} PNG, the mask as its transparency
  */
 export async function applyStrokes(mask, strokes) {
   const picture = await createImageBitmap(mask);
@@ -16,6 +16,10 @@ export async function applyStrokes(mask, strokes) {
   for (const stroke of strokes) {
     drawStroke(context, stroke, stroke.kind === "keep" ? "white" : "black", ([x, y]) => [x, y], 1);
   }
+  // A canvas always has transparency, and where a picture has some the server reads that as the mask.
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+  for (let at = 0; at < pixels.data.length; at += 4) pixels.data[at + 3] = pixels.data[at];
+  context.putImageData(pixels, 0, 0);
   return canvas.convertToBlob({ type: "image/png" });
 }
 

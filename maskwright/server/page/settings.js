@@ -107,7 +107,9 @@ export class Settings {
       output.value = input.disabled ? "soft" : `${input.value} ${input.dataset.unit ?? ""}`.trim();
     }
     const model = this.#models.find(({ name }) => name === this.model);
-    byId("about").textContent = model ? `${model.summary} Licence: ${model.license}.` : "";
+    byId("about").textContent = model
+      ? `${model.summary[0].toUpperCase()}${model.summary.slice(1)}. Licence: ${model.license}.`
+      : "";
   }
 
   #keep() {
