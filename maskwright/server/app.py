@@ -6,30 +6,35 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import OptionError, UnknownModel
 from ..models.card import ModelCard
 from ..models.catalog import catalog, find_card
-from .answers import Refused, answer_error, answer_result, choose_media
+from .addresses import Fetcher
+from .answers import Refused, Result, answer_error, answer_result, choose_media
 from .fields import parse_fields
 from .guard import Guard
+from .job_api import FilmCutter, JobPaths
+from .jobs import Jobs
 from .metrics import CONTENT_TYPE, Metrics
+from .openapi import STYLE, describe_api, write_page
 from .sessions import Sessions
 from .settings import ServerSettings
 from .tasks import TASKS, Form, Task
 from .uploads import Upload, read_upload
-from .workers import Workers
+from .workers import Ticket, Workers
 
 __all__ = ["PAGE", "Service", "make_app"]
 
@@ -47,12 +52,18 @@ class Service:
         sessions: The models.
         workers: Who computes.
         metrics: What is counted.
+        jobs: What is done meanwhile.
+        film: Cuts films; None where that is not installed.
+        routes: Which path does what.
     """
 
     settings: ServerSettings
     sessions: Sessions
     workers: Workers
     metrics: Metrics
+    jobs: Jobs
+    film: FilmCutter | None
+    routes: list[BaseRoute] = field(default_factory=list)
 
     @property
     def model(self) -> str:
@@ -69,42 +80,84 @@ class Service:
         values = parse_fields(upload.texts, task.fields)
         return Form(values, self.settings.max_pixels, self.model, files)
 
+    async def answer(self, request: Request, ticket: Ticket, compute: Callable[[], Result], start: float) -> Response:
+        """The answer with what was computed, in the form that the caller accepts.
 
-def make_app(settings: ServerSettings, sessions: Sessions) -> tuple[ASGIApp, Service]:
+        Args:
+            request: What was asked.
+            ticket: The place among those that compute.
+            compute: Called in a thread.
+            start: When the request came, in seconds of the monotonic clock.
+        """
+        accept = request.headers.get("accept")
+        choose_media(accept, jpeg=True)  # what can be had in no case is said before anything is computed
+
+        def encode() -> tuple[bytes, dict[str, str]]:
+            result = compute()
+            return answer_result(result, choose_media(accept, jpeg=result.jpeg))
+
+        left = self.settings.timeout - (time.monotonic() - start)
+        body, headers = await ticket.run(encode, timeout=max(left, 0.001), gone=_until_gone(request))
+        return Response(body, headers=headers)
+
+
+def make_app(
+    settings: ServerSettings, sessions: Sessions, *, film: FilmCutter | None = None
+) -> tuple[ASGIApp, Service]:
     """The ASGI application and what its endpoints share.
 
     Args:
         settings: How it behaves.
         sessions: The models.
+        film: Cuts films, for jobs; None: they are refused.
     """
     workers = Workers(settings.workers, settings.queue, settings.grace)
+    jobs = Jobs(workers, settings)
     gauges: dict[str, tuple[str, Callable[[], float]]] = {
         "maskwright_admitted": ("Requests waiting or being computed.", lambda: workers.admitted),
         "maskwright_working": ("Pictures being computed.", lambda: workers.working),
         "maskwright_refused_total": ("Requests that found no place.", lambda: workers.refused),
+        "maskwright_jobs": ("Jobs kept: waiting, running or ended.", lambda: len(jobs)),
         "maskwright_models_open": ("Models held open.", lambda: len(sessions)),
     }
-    service = Service(settings, sessions, workers, Metrics(gauges))
+    service = Service(settings, sessions, workers, Metrics(gauges), jobs, film)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
+        running = [asyncio.ensure_future(task) for task in (jobs.run(), jobs.sweep_at_times())]
         yield
+        for task in running:
+            task.cancel()
         workers.close()
+        jobs.close()
 
+    service.routes = _routes(service)
     app = Starlette(
-        routes=_routes(service), lifespan=lifespan, exception_handlers={HTTPException: _answer_http_exception}
+        routes=service.routes,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _answer_http_exception},
+        middleware=[Middleware(Guard, settings=settings, metrics=service.metrics)],
     )
-    return Guard(app, settings, service.metrics), service
+    return app, service
 
 
 def _routes(service: Service) -> list[BaseRoute]:
+    paths = JobPaths(service.settings, service.sessions, service.jobs, service.film)
     routes: list[BaseRoute] = [
-        _route("/healthz", _healthz),
-        _route("/readyz", _bound(_readyz, service)),
-        _route("/metrics", _bound(_metrics, service)),
-        _route("/api/models", _bound(_models, service)),
-        _route("/api/models/{name}", _bound(_model, service)),
-        *(_route(f"/api/{task.name}", _picture(service, task), "POST") for task in TASKS.values()),
+        _route("/healthz", GET=_healthz),
+        _route("/readyz", GET=_bound(_readyz, service)),
+        _route("/metrics", GET=_bound(_metrics, service)),
+        _route("/api", GET=_bound(_api, service)),
+        _route("/openapi.json", GET=_bound(_document, service)),
+        _route("/api.css", GET=_style),
+        _route("/api/models", GET=_bound(_models, service)),
+        _route("/api/models/{name}", GET=_bound(_model, service)),
+        _route("/api/remove", POST=_picture(service, TASKS["remove"]), GET=_address(service, TASKS["remove"])),
+        *(_route(f"/api/{name}", POST=_picture(service, TASKS[name])) for name in TASKS if name != "remove"),
+        _route("/api/jobs", POST=paths.create),
+        _route("/api/jobs/{id}", GET=paths.show, DELETE=paths.forget),
+        _route("/api/jobs/{id}/events", GET=paths.events),
+        _route("/api/jobs/{id}/result", GET=paths.result),
     ]
     if not service.settings.no_ui:
         page = StaticFiles(directory=PAGE, html=True)
@@ -113,9 +166,31 @@ def _routes(service: Service) -> list[BaseRoute]:
     return routes
 
 
-def _route(path: str, endpoint: _Endpoint, method: str = "GET") -> Route:
-    endpoint.route = path  # type: ignore[attr-defined]  # what the metrics call it
-    return Route(path, endpoint, methods=[method])
+class _Path:
+    """What each method does at a path.
+
+    Args:
+        route: The path as the metrics call it.
+        endpoints: By method.
+    """
+
+    def __init__(self, route: str, **endpoints: _Endpoint) -> None:
+        self.route = route
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        if method not in self._endpoints:
+            allowed = ", ".join(self._endpoints)
+            raise Refused(
+                405, "the method", expected=allowed, got=repr(scope["method"][:20]), headers={"Allow": allowed}
+            )
+        response = await self._endpoints[method](Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _route(path: str, **endpoints: _Endpoint) -> Route:
+    return Route(path, _Path(path, **endpoints))
 
 
 def _bound(endpoint: Callable[[Service, Request], Awaitable[Response]], service: Service) -> _Endpoint:
@@ -149,6 +224,24 @@ async def _readyz(service: Service, _: Request) -> Response:
 
 async def _metrics(service: Service, _: Request) -> Response:
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+# --- the description ----------------------------------------------------------------------------------------------
+
+
+async def _api(service: Service, request: Request) -> Response:
+    document = describe_api(service.settings)
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(write_page(document), headers={"Vary": "Accept"})
+    return JSONResponse(document, headers={"Vary": "Accept"})
+
+
+async def _document(service: Service, _: Request) -> Response:
+    return JSONResponse(describe_api(service.settings))
+
+
+async def _style(_: Request) -> Response:
+    return Response(STYLE, media_type="text/css")
 
 
 # --- models -------------------------------------------------------------------------------------------------------
@@ -189,30 +282,42 @@ def _model_record(service: Service, card: ModelCard) -> dict[str, Any]:
 
 
 def _picture(service: Service, task: Task) -> _Endpoint:
-    """An endpoint that answers with what came of one picture."""
+    """An endpoint that answers with what came of one picture in a form."""
     settings = service.settings
 
     async def endpoint(request: Request) -> Response:
         start = time.monotonic()
         with service.workers.admit() as ticket:
-            async with read_upload(request, max_megabytes=settings.max_upload, timeout=settings.timeout) as upload:
+            limit, timeout = settings.max_upload, settings.timeout
+            async with read_upload(request, max_megabytes=limit, timeout=timeout) as upload:
                 data = await upload.read("file")
                 if len(data) != 1:
-                    raise Refused(
-                        422, "file", expected="one picture", got=str(len(data)), hint="curl -F file=@photo.jpg"
-                    )
-                form = service.form(task, upload, {name: await upload.read(name) for name in upload.files})
-            work = task.plan(form)
-            accept = request.headers.get("accept")
-            choose_media(accept, jpeg=True)  # what can be had in no case is said before anything is computed
+                    raise Refused(422, "file", expected="one picture", got=str(len(data)), hint="curl -F file=@it.jpg")
+                files = {name: await upload.read(name) for name in upload.files}
+                work = task.plan(service.form(task, upload, files))
+            return await service.answer(request, ticket, lambda: work(service.sessions, data[0]), start)
 
-            def compute() -> tuple[bytes, dict[str, str]]:
-                result = work(service.sessions, data[0])
-                return answer_result(result, choose_media(accept, jpeg=result.jpeg))
+    return endpoint
 
-            left = settings.timeout - (time.monotonic() - start)
-            body, headers = await ticket.run(compute, timeout=max(left, 0.001), gone=_until_gone(request))
-        return Response(body, headers=headers)
+
+def _address(service: Service, task: Task) -> _Endpoint:
+    """An endpoint that answers with what came of the picture at a web address."""
+    settings = service.settings
+    fetcher = Fetcher(int(settings.max_upload * 1e6), settings.timeout)
+
+    async def endpoint(request: Request) -> Response:
+        start = time.monotonic()
+        if not settings.allow_urls:
+            raise Refused(403, "addresses are not fetched", hint="send the file, or start the server with --allow-urls")
+        texts = request.query_params.multi_items()
+        urls = [text for name, text in texts if name == "url"]
+        if len(urls) != 1:
+            raise Refused(422, "url", expected="one address", got=str(len(urls)), hint="/api/remove?url=https://…")
+        with service.workers.admit() as ticket:
+            others = Upload(texts=[each for each in texts if each[0] != "url"])
+            work = task.plan(service.form(task, others, {}))
+            data = await asyncio.to_thread(fetcher.fetch, urls[0])
+            return await service.answer(request, ticket, lambda: work(service.sessions, data), start)
 
     return endpoint
 

@@ -12,6 +12,7 @@ import uvicorn
 from ..errors import Error
 from ..models.catalog import find_card
 from .app import Service, make_app
+from .job_api import FilmCutter
 from .sessions import Sessions
 from .settings import ServerSettings
 
@@ -28,10 +29,11 @@ class Server(uvicorn.Server):
     Args:
         settings: How it behaves.
         sessions: The models.
+        film: Cuts films, for jobs; None: they are refused.
     """
 
-    def __init__(self, settings: ServerSettings, sessions: Sessions) -> None:
-        app, service = make_app(settings, sessions)
+    def __init__(self, settings: ServerSettings, sessions: Sessions, *, film: FilmCutter | None = None) -> None:
+        app, service = make_app(settings, sessions, film=film)
         self.service: Service = service
         super().__init__(
             uvicorn.Config(
@@ -58,6 +60,7 @@ def serve(
     settings: ServerSettings,
     sessions: Sessions,
     *,
+    film: FilmCutter | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until a signal says to end.
@@ -65,6 +68,7 @@ def serve(
     Args:
         settings: How to behave.
         sessions: The models; those that the settings name are opened first.
+        film: Cuts films, for jobs; None: they are refused.
         started: Called with the server's address when it listens.
 
     Raises:
@@ -73,7 +77,7 @@ def serve(
     """
     for name in settings.models:
         sessions.make_ready(find_card(name))
-    server = Server(settings, sessions)
+    server = Server(settings, sessions, film=film)
     with _listen(settings) as listener:
         port = listener.getsockname()[1]
         if started is not None:

@@ -30,7 +30,7 @@ class Sessions:
         fetch: Whether weights that are not here may be fetched for a caller.
         device: Where networks run.
         threads: Threads for one run; None: from the environment.
-        engine: An engine of your own for every model, such as `engines.FakeEngine()`.
+        engines: Gives an engine of your own for each row, such as `engines.FakeEngine()`, instead of weights.
         bound: How many are held.
     """
 
@@ -41,14 +41,14 @@ class Sessions:
         fetch: bool = False,
         device: str = "auto",
         threads: int | None = None,
-        engine: Engine | None = None,
+        engines: Callable[[ModelCard], Engine] | None = None,
         bound: int = 4,
     ) -> None:
         self.store = store
         self._fetch = fetch
         self._device = device
         self._threads = threads
-        self._engine = engine
+        self._engines = engines
         self._bound = bound
         self._held: OrderedDict[tuple[object, ...], Any] = OrderedDict()
         self._lock = Lock()
@@ -58,7 +58,7 @@ class Sessions:
 
     def is_here(self, card: ModelCard) -> bool:
         """Whether callers can have this model now."""
-        return self._engine is not None or any(self.store.find(weights) is not None for weights in card.weights)
+        return self._engines is not None or any(self.store.find(weights) is not None for weights in card.weights)
 
     def make_ready(self, card: ModelCard) -> None:
         """Open a model for whoever runs the server; its weights are fetched where they are missing.
@@ -66,7 +66,7 @@ class Sessions:
         Raises:
             ModelError, EngineError: It cannot be had.
         """
-        if self._engine is None:
+        if self._engines is None:
             self.store.ensure(choose_weights(card, self.store))
         self.cutter(card.name, compat=False)
 
@@ -78,15 +78,12 @@ class Sessions:
             Refused: Its weights are not here, or its licence was not accepted.
         """
         card = find_card(model)
+        return self._opened(("cut", card.name, compat), lambda: self._open(card, compat), [card])
 
-        def open_it() -> Segmenter:
-            if self._engine is not None:
-                return open_segmenter(card.name, engine=self._engine, compat=compat)
-            return open_segmenter(
-                card.name, device=self._device, compat=compat, store=self.store, threads=self._threads
-            )
-
-        return self._opened(("cut", card.name, compat), open_it, [card])
+    def _open(self, card: ModelCard, compat: bool | str) -> Segmenter:
+        if self._engines is not None:
+            return open_segmenter(card.name, engine=self._engines(card), compat=compat)
+        return open_segmenter(card.name, device=self._device, compat=compat, store=self.store, threads=self._threads)
 
     def person(self, model: str | None, *, compat: bool) -> PersonSegmenter:
         """A model for the parts of a person; None: one whose weights are here.
@@ -98,8 +95,8 @@ class Sessions:
         name = model if card is None else card.name
 
         def open_it() -> PersonSegmenter:
-            if self._engine is not None:
-                return PersonSegmenter(open_segmenter(name or "maskwright-parts", engine=self._engine, compat=compat))
+            if self._engines is not None:
+                return PersonSegmenter(self._open(card or find_card("maskwright-parts"), compat))
             return open_person(name, device=self._device, compat=compat, store=self.store, threads=self._threads)
 
         return self._opened(("person", name, compat), open_it, [card] if card else [])
@@ -110,8 +107,12 @@ class Sessions:
         Raises:
             Refused: As for `cutter`.
         """
+        cards = [find_card(name) for name in _ANIME[: 1 + remove_background]]
 
         def open_it() -> AnimeSegmenter:
+            if self._engines is not None:
+                face, *character = (self._open(card, compat) for card in cards)
+                return AnimeSegmenter(face, next(iter(character), None), compat=compat)
             return open_anime(
                 remove_background=remove_background,
                 compat=compat,
@@ -120,7 +121,6 @@ class Sessions:
                 threads=self._threads,
             )
 
-        cards = [find_card(name) for name in _ANIME[: 1 + remove_background]]
         return self._opened(("anime", remove_background, compat), open_it, cards)
 
     def _opened(self, key: tuple[object, ...], open_it: Callable[[], _T], cards: list[ModelCard]) -> _T:
@@ -143,7 +143,7 @@ class Sessions:
         Raises:
             Refused: It is not, or its licence was not accepted.
         """
-        if self._engine is not None:
+        if self._engines is not None:
             return
         if card.commercial is False and not self.store.is_license_accepted(card.name):
             raise Refused(

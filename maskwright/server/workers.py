@@ -84,7 +84,7 @@ class Workers:
         self,
         work: Callable[[], _T],
         *,
-        timeout: float,
+        timeout: float | None,
         gone: Coroutine[Any, Any, object] | None = None,
         over: Callable[[], None] | None = None,
     ) -> _T:
@@ -94,7 +94,7 @@ class Workers:
 
         Args:
             work: Called in a thread.
-            timeout: Seconds it may take, waiting for its turn included.
+            timeout: Seconds it may take, waiting for its turn included; None: as long as it wants.
             gone: Something that ends when the caller has gone away.
             over: Called when the thread has let go of it, which may be later.
 
