@@ -58,7 +58,9 @@ def page(browser, address):
     page.set_default_timeout(WAIT)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: message.type == "error" and troubles.append(message.text))
-    page.on("request", lambda request: request.url.startswith((address, "blob:", "data:")) or troubles.append(request.url))
+    page.on(
+        "request", lambda request: request.url.startswith((address, "blob:", "data:")) or troubles.append(request.url)
+    )
     page.goto(address)
     page.troubles = troubles
     yield page
@@ -235,7 +237,9 @@ def test_on_a_phone(browser, address, samples, theme):
     assert page.evaluate_handle("document.documentElement.scrollWidth").json_value() <= 390
     for control in page.locator("button:visible, select:visible, input:visible").all():
         box = control.bounding_box()
-        assert control.evaluate("element => element.labels?.length || element.getAttribute('aria-label') || element.textContent")
+        assert control.evaluate(
+            "element => element.labels?.length || element.getAttribute('aria-label') || element.textContent"
+        )
         if control.evaluate("element => element.tagName === 'BUTTON' && element.className !== 'drop'"):
             assert box["height"] >= 40, control.text_content()
     context.close()
@@ -246,12 +250,21 @@ def test_contrast_of_words(page):
     for theme in ("light", "dark"):
         page.get_by_role("button", name=re.compile("^Colours")).click()
         expect(page.get_by_role("button", name=f"Colours: {theme}")).to_be_visible()
-        for ink, paper in (("ink", "paper"), ("ink", "card"), ("soft", "card"), ("soft", "paper"), ("on-accent", "accent"), ("bad", "bad-paper")):
+        for ink, paper in (
+            ("ink", "paper"),
+            ("ink", "card"),
+            ("soft", "card"),
+            ("soft", "paper"),
+            ("on-accent", "accent"),
+            ("bad", "bad-paper"),
+        ):
             assert contrast(color(page, ink), color(page, paper)) >= 4.5, (theme, ink, paper)
 
 
 def color(page, name):
-    text = page.evaluate_handle("name => getComputedStyle(document.documentElement).getPropertyValue(name)", f"--{name}")
+    text = page.evaluate_handle(
+        "name => getComputedStyle(document.documentElement).getPropertyValue(name)", f"--{name}"
+    )
     return [int(text.json_value().strip()[at : at + 2], 16) for at in (1, 3, 5)]
 
 
