@@ -58,7 +58,9 @@ def running(
 ) -> Iterator[Running]:
     """A server on a free port; networks are fakes unless `sessions` says otherwise."""
     chosen = ServerSettings(**{"port": 0, "threads": 2, "grace": 2.0, **settings})
-    server = Server(chosen, sessions or Sessions(Store(offline=True), engines=engines or fake_engine), film=film)
+    if sessions is None:
+        sessions = Sessions(Store(offline=True), engines=engines or fake_engine)
+    server = Server(chosen, sessions, film=film)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
