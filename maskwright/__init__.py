@@ -36,6 +36,7 @@ __all__ = [
     "person_mask",
     "refine",
     "segment",
+    "video",
 ]
 
 _MODULES = (
@@ -50,6 +51,7 @@ _MODULES = (
     "models",
     "person",
     "refine",
+    "video",
 )
 _NAMES = {
     "Cutout": "imageio",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from . import models as models
     from . import person as person
     from . import refine as refine
+    from . import video as video
     from .anime import anime_face as anime_face
     from .imageio import Cutout as Cutout
     from .person import PersonOptions as PersonOptions

@@ -21,13 +21,14 @@ from .mask import mask
 from .models import models
 from .person import person
 from .stream import stream
+from .video import video
 
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream"}
-_LATER = "is not in this version; there are cut, batch, stream, person, anime, mask, models, bench and doctor"
+_LATER = "is not in this version; there are cut, batch, stream, video, person, anime, mask, models, bench and doctor"
 _GONE = {
-    **dict.fromkeys(("detail", "serve", "video"), _LATER),
+    **dict.fromkeys(("detail", "serve"), _LATER),
     "s": "serve is not in this version; use cut, batch, or the Python library",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
@@ -58,7 +59,7 @@ def app() -> None:
     """Cut pictures out: masks, exact edges and clean colours."""
 
 
-for _command in (cut, batch, stream, person, anime, mask, models, bench, doctor):
+for _command in (cut, batch, stream, video, person, anime, mask, models, bench, doctor):
     app.add_command(_command)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "person_options",
     "read_extras",
     "talk_options",
+    "video_options",
 ]
 
 _SHORT = {
@@ -65,6 +66,13 @@ def person_options(command: Callable[..., None]) -> Callable[..., None]:
         help=f"{option_text(parts)} By default face; person where the model knows no other.",
     )
     return flag(_as_flags(command, others))
+
+
+def video_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Every field of `VideoOptions` as a flag, but the background clip, which `--background` names."""
+    from ..video.options import VideoOptions
+
+    return _as_flags(command, [field for field in fields(VideoOptions) if field.name != "background_clip"])
 
 
 def _is_for_masks(field: Field[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..models import ModelCard, Store
     from ..models.store import Arrival
 
-__all__ = ["agree", "job_bar", "open_store", "talking"]
+__all__ = ["agree", "frame_bar", "job_bar", "open_store", "talking"]
 
 
 class _Lines(logging.Handler):
@@ -99,3 +100,30 @@ def job_bar(count: int, quiet: bool) -> Iterator[Callable[[Any], None] | None]:
         return
     with click.progressbar(length=count, label="cutting", file=sys.stderr, show_pos=True) as bar:
         yield lambda _: bar.update(1)
+
+
+@contextmanager
+def frame_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar over the frames of a clip, with their rate and the time left, on a terminal; elsewhere None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    start: list[tuple[float, int]] = []
+    rate = ""
+    bar: Any
+    with click.progressbar(
+        length=0, label="cutting", file=sys.stderr, show_pos=True, item_show_func=lambda _: rate
+    ) as bar:
+
+        def show(done: int, total: int) -> None:
+            nonlocal rate
+            now = time.monotonic()
+            if not start:
+                start.append((now, done))
+                bar.start = bar.last_eta = time.time()
+            elif now > start[0][0]:
+                rate = f"{(done - start[0][1]) / (now - start[0][0]):.1f} frames/s"
+            bar.length = max(total, done)
+            bar.update(done - bar.pos, rate)
+
+        yield show
