@@ -5,27 +5,27 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..cutout_options import CutoutOptions
 from ..imageio import Cutout
 from ..person import PersonOptions, PersonSegmenter, open_person
 from ..segmenters import Segmenter, open_segmenter
-from ..types import Provenance, SegmentResult
-from .ahead import drain, mapped_ahead, read_ahead
+from ..types import Provenance
+from .ahead import drain, read_ahead
 from .backdrop import Backdrop
 from .journal import Entry, Journal, State, digest_facts
 from .options import VideoOptions
 from .outputs import Output, Write
 from .plan import VideoPlan, plan_video
-from .reader import Frame, VideoReader
-from .steps import FrameCutter, RecurrentSegmenter
+from .reader import VideoReader
+from .steps import FrameCutter, RecurrentSegmenter, Seen
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -49,6 +49,9 @@ class VideoReport:
         seconds: Time this run took.
         codec: How they are encoded.
         audio: `copied`, `encoded as opus` or `none`.
+        flicker_before: Mean of `metrics.warping_error` of the model's masks; None unless they were steadied.
+        flicker_after: The same of the steadied masks.
+        cuts: How many cuts were found; None unless masks were steadied.
         notes: What there is to know.
         provenance: What computed the masks.
     """
@@ -60,6 +63,9 @@ class VideoReport:
     seconds: float
     codec: str
     audio: str
+    flicker_before: float | None
+    flicker_after: float | None
+    cuts: int | None
     notes: tuple[str, ...]
     provenance: Provenance
 
@@ -108,7 +114,8 @@ def cut_video(
         resumed = journal.frames
         if resumed:
             _logger.info("going on at frame %d of %s", resumed, source)
-        run = _Run(plan, reader, FrameCutter(held, plan.options, person), journal, outputs, progress)
+        cutter = FrameCutter(held, plan.options, person, stabilize=plan.video.stabilize)
+        run = _Run(plan, reader, cutter, journal, outputs, progress)
         run.go(stack)
         for output in outputs:
             output.finish(journal.entries)
@@ -120,6 +127,7 @@ def cut_video(
             seconds=time.perf_counter() - began,
             codec=plan.codec.name,
             audio=plan.sound,
+            **_flicker(journal.entries, plan.video.stabilize),
             notes=plan.notes(reader.info, journal.entries),
             provenance=provenance,
         )
@@ -140,9 +148,6 @@ def _opened(
             yield segmenter
 
 
-_Looked = Generator[tuple[Frame, SegmentResult | None], None, None]
-
-
 @dataclass
 class _Run:
     """The frames still to be done, piece by piece."""
@@ -158,18 +163,21 @@ class _Run:
         """Do them; what is opened for it is closed with the stack."""
         clip = self.plan.video.background_clip
         backdrop = stack.enter_context(Backdrop(clip, self.reader.info.size_hw)) if clip else None
-        frames = stack.enter_context(closing(read_ahead(self.reader.frames(self.journal.frames), _AHEAD)))
-        jobs = self.plan.video.jobs
-        looked = stack.enter_context(closing(mapped_ahead(lambda each: self.cutter.look(each.image), frames, jobs)))
-        encoder = stack.enter_context(ThreadPoolExecutor(1))
         state: State = self.journal.state()
-        for first in looked:
-            piece = chain([first], islice(looked, self.plan.video.chunk - 1))
+        done = self.journal.frames
+        first = max(0, done - self.cutter.reach)
+        frames = stack.enter_context(closing(read_ahead(self.reader.frames(first), _AHEAD)))
+        seen = stack.enter_context(closing(self.cutter.see(frames, state, self.plan.video.jobs)))
+        steadied = stack.enter_context(closing(self.cutter.steady(seen)))
+        encoder = stack.enter_context(ThreadPoolExecutor(1))
+        rest = islice(steadied, done - first, None)
+        for each in rest:
+            piece = chain([each], islice(rest, self.plan.video.chunk - 1))
             state = self._cut_piece(piece, state, encoder, backdrop)
 
     def _cut_piece(
         self,
-        piece: Iterator[tuple[Frame, SegmentResult | None]],
+        piece: Iterable[Seen],
         state: State,
         encoder: ThreadPoolExecutor,
         backdrop: Backdrop | None,
@@ -183,9 +191,10 @@ class _Run:
         with ExitStack() as stack:
             writes = [stack.enter_context(each.piece(len(self.journal.entries), done)) for each in self.outputs]
             stack.callback(_settle, waiting)  # before the files are closed
-            for frame, seen in piece:
+            for seen in piece:
+                frame = seen.frame
                 under = backdrop.at(frame.time * info.time_base) if backdrop else None
-                step = self.cutter.step(frame.image, seen, state, under)
+                step = self.cutter.cut(seen, state, under)
                 state = step.state
                 waiting.append(encoder.submit(_write_all, writes, step.cutout))
                 drain(waiting, _AHEAD)
@@ -198,6 +207,18 @@ class _Run:
         shown, durations = zip(*times, strict=True)
         self.journal.add(Entry(shown, durations, dict(sums), tuple(notes)), state)
         return state
+
+
+def _flicker(entries: Sequence[Entry], measured: bool) -> dict[str, Any]:
+    """The report's figures of flicker."""
+    if not measured:
+        return {"flicker_before": None, "flicker_after": None, "cuts": None}
+    total: Counter[str] = Counter()
+    for entry in entries:
+        total.update(entry.sums)
+    pairs = total["pairs"] or 1
+    figures = {name: round(total[name] / pairs, 6) for name in ("flicker_before", "flicker_after")}
+    return {**figures, "cuts": int(total["cuts"])}
 
 
 def _settle(waiting: deque[Future[None]]) -> None:

@@ -23,6 +23,7 @@ __all__ = ["ClipInfo", "Frame", "VideoReader", "start_of"]
 
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # the usual decoders leave the alpha out
 _MATRIX = "DISPLAYMATRIX"
+_MICROSECOND = 1_000_000  # in one second
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,30 @@ class VideoReader:
                 if index >= start:
                     yield Frame(self._picture(frame, index), index, time, duration)
                 index += 1
-        if info.end and after - 1 + duration < info.end - 2 * max(usual, duration):
-            got, whole = (float(units * info.time_base) for units in (after - 1 + duration, info.end))
-            raise MediaError(
-                str(self.path), expected=f"{whole:.2f} s long", got=f"{got:.2f} s", hint="it was cut off: copy it again"
-            )
+            self._check_end(after - 1 + duration, 2 * max(usual, duration))
+
+    def _check_end(self, end: int, margin: int) -> None:
+        """See that the frames last as long as the file says, or at least the sound does.
+
+        Args:
+            end: Of the last frame, in units.
+            margin: By which it may be too early.
+        """
+        info = self.info
+        if end >= info.end - margin:
+            return
+        if self._stream.duration is None and info.has_audio:  # what is stated is then that of whatever is longest
+            ends = [packet.pts * packet.time_base for packet in self._sound_packets() if packet.pts is not None]
+            if max(ends, default=Fraction(0)) - info.start >= (info.end - margin) * info.time_base:
+                return
+        got, whole = (float(units * info.time_base) for units in (end, info.end))
+        raise MediaError(
+            str(self.path), expected=f"{whole:.2f} s long", got=f"{got:.2f} s", hint="it was cut off: copy it again"
+        )
+
+    def _sound_packets(self) -> Iterator[Any]:
+        with self._av.open(str(self.path)) as container:
+            yield from container.demux(container.streams.audio)
 
     def _decode(self) -> Iterator[Any]:
         for packet in self._packets:
@@ -162,7 +182,8 @@ class VideoReader:
         context = self._stream.codec_context
         context.thread_type = "AUTO"
         name = _ALPHA_DECODERS.get(context.codec.canonical_name)
-        if name and self._stream.metadata.get("alpha_mode") == "1":
+        stated = {key.lower(): value for key, value in self._stream.metadata.items()}
+        if name and stated.get("alpha_mode") == "1":
             return self._av.CodecContext.create(name, "r")
         return context
 
@@ -172,13 +193,15 @@ class VideoReader:
         size = (frame.width, frame.height) if turn[0] % 2 else (frame.height, frame.width)
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         start = start_of(self._container)
-        duration = stream.duration or 0
+        seconds = Fraction(self._container.duration or 0, _MICROSECOND)
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 0)
+        duration = stream.duration or round(seconds / stream.time_base)
         return ClipInfo(
             size_hw=size,
-            rate=Fraction(stream.average_rate or stream.guessed_rate or 0),
+            rate=rate,
             time_base=stream.time_base,
             start=start,
-            frames=stream.frames or round(_seconds(self._container) * (stream.average_rate or 0)),
+            frames=stream.frames or round(seconds * rate),
             end=duration + (stream.start_time or 0) - round(start / stream.time_base) if duration else 0,
             colors=read_colors(frame),
             aspect=1 / aspect if turn[0] % 2 else aspect,
@@ -206,10 +229,6 @@ def start_of(container: Any) -> Fraction:
     starts = [stream.start_time * stream.time_base for stream in streams if stream.start_time is not None]
     unit = container.streams.video[0].time_base
     return max(Fraction(0), Fraction(math.floor(min(starts, default=0) / unit) * unit))
-
-
-def _seconds(container: Any) -> Fraction:
-    return Fraction(container.duration or 0, 1_000_000)
 
 
 def _read_turn(frame: Any) -> tuple[int, bool]:

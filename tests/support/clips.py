@@ -26,6 +26,7 @@ def write_clip(
     audio=None,
     turn=None,
     options=None,
+    form=None,
 ) -> Path:
     """A clip of the frames, (H, W, 3) uint8 each.
 
@@ -41,10 +42,11 @@ def write_clip(
         audio: Codec of a tone as long as the pictures; None: no sound.
         turn: Degrees that a player turns it to the left.
         options: For the codec.
+        form: Options of the container.
     """
     times = list(range(len(frames)) if times is None else times)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=30, options=options or {})
+    with av.open(str(path), "w", options=form or {}) as container:
+        stream = container.add_stream(codec, rate=1 / time_base, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.time_base = stream.codec_context.time_base = time_base
@@ -55,7 +57,8 @@ def write_clip(
             stream.set_display_rotation(turn)
         sound = container.add_stream(audio, rate=48000, layout="mono") if audio else None
         for time, pixels in zip(times, frames, strict=True):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
+            deep = "rgb48le" if pixels.dtype == np.uint16 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=deep).reformat(
                 format=pix_fmt,
                 dst_colorspace=matrix or 5,
                 src_color_range=2,
@@ -79,12 +82,12 @@ def _write_tone(container, stream, seconds):
     container.mux(stream.encode(None))
 
 
-def read_clip(path, format="rgb24", *, decoder=None, matrix=None):
+def read_clip(path, form="rgb24", *, decoder=None, matrix=None):
     """Frames as arrays, and their exact times in seconds.
 
     Args:
         path: The clip.
-        format: Of the arrays.
+        form: Of the arrays.
         decoder: Another one than the usual; `libvpx-vp9` decodes alpha.
         matrix: To convert with; None: what the frames state, else BT.601.
     """
@@ -96,7 +99,7 @@ def read_clip(path, format="rgb24", *, decoder=None, matrix=None):
             for frame in context.decode(packet if packet.size else None):
                 stated = frame.colorspace if frame.colorspace not in (0, 2) else 5
                 pixels = frame.reformat(
-                    format=format,
+                    format=form,
                     src_colorspace=matrix or stated,
                     src_color_range=frame.color_range or (2 if frame.format.is_rgb else 1),
                     dst_color_range=2,
