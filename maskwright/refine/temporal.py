@@ -41,6 +41,7 @@ _WINDOW = 2.0  # pixels; standard deviation of the window whose pixels move toge
 _STIFF = 1e-4  # resists motion where there is nothing to see
 _LONGEST = 1.5  # pixels; of one step
 _ASIDE = 5  # pixels; from how far a neighbour's motion may be taken over
+_STILL = 0.95  # a pixel that explains its surroundings nearly as well at rest is at rest
 _TURNS = 4  # rounds in which a motion is turned round
 _AGREE = 0.07  # a difference of colours, of the full range, at which another frame counts for 1/e
 _CUT = 0.35  # of the frame agrees at least, where it is the same scene
@@ -318,7 +319,9 @@ def _step(moved: FloatArray, after: FloatArray) -> FloatArray:
 def _taken_over(before: FloatArray, after: FloatArray, flow: FloatArray) -> FloatArray:
     """The motion, or that of a pixel some pixels aside where it explains a pixel and those around it better."""
     _, height, width = flow.shape
-    best, least = flow, _misfit(before, after, flow)
+    best, least = np.zeros_like(flow), np.float32(_STILL) * _misfit(before, after, np.zeros_like(flow))
+    misfit = _misfit(before, after, flow)
+    best, least = np.where(misfit < least, flow, best), np.minimum(misfit, least)
     for down, right in ((-_ASIDE, 0), (_ASIDE, 0), (0, -_ASIDE), (0, _ASIDE)):
         rows = (np.arange(height) + down).clip(0, height - 1)
         columns = (np.arange(width) + right).clip(0, width - 1)

@@ -48,7 +48,7 @@ class VideoReport:
         resumed: How many of them an earlier run had done.
         seconds: Time this run took.
         codec: How they are encoded.
-        audio: `copied`, `encoded as opus` or `none`.
+        audio: `copied`, `encoded as opus`, `encoded as aac` or `none`.
         flicker_before: Mean of `metrics.warping_error` of the model's masks; None unless they were steadied.
         flicker_after: The same of the steadied masks.
         cuts: How many cuts were found; None unless masks were steadied.

@@ -13,10 +13,11 @@ from ..errors import MediaError, OptionError
 from .library import load_av, reading, writing
 from .reader import start_of
 
-__all__ = ["Piece", "join_pieces", "plan_audio"]
+__all__ = ["Piece", "join_pieces", "plan_audio", "sound_codec"]
 
+_OPUS, _AAC = "libopus", "aac"  # what sound is encoded with that a container cannot hold as it is
+_SAMPLES = {_OPUS: ("flt", 960), _AAC: ("fltp", 1024)}  # sample format, and samples in a frame
 _OPUS_RATE = 48_000
-_OPUS_FRAME = 960  # samples
 _NO_NEGATIVE = ("matroska", "webm")  # here a packet before 0 would move all the others
 _Timed = tuple[float, int, Any]  # when a packet is decoded in seconds, number of its stream, packet
 
@@ -57,7 +58,7 @@ def plan_audio(source: Path, target: Path, wanted: str) -> tuple[bool, ...]:
             f"audio {names[plan.index(False)]}",
             expected=f"what {target.suffix} can hold",
             got="copy",
-            hint="use --audio auto, which encodes it as Opus, or name OUTPUT .mov or .mkv",
+            hint="use --audio auto, which encodes it anew, or name OUTPUT .mkv",
         )
     return plan
 
@@ -72,6 +73,11 @@ _HELD = {
 
 def _holds(suffix: str, codec: str) -> bool:
     return suffix == ".mkv" or codec in _HELD.get(suffix, ())
+
+
+def sound_codec(target: Path) -> str:
+    """What sound is encoded with that this file cannot hold as it is."""
+    return _OPUS if target.suffix.lower() == ".webm" else _AAC
 
 
 def join_pieces(
@@ -103,7 +109,7 @@ def join_pieces(
             stream.metadata["alpha_mode"] = "1"
         sources = [_pictures(pieces, stream, time_base)]
         if sound is not None and sound[1]:
-            sources.append(_sounds(sound[0], output, sound[1]))
+            sources.append(_sounds(sound[0], output, sound[1], sound_codec(target)))
         output.start_encoding()
         for _, _, packet in heapq.merge(*sources, key=lambda timed: timed[:2]):
             output.mux_one(packet)
@@ -130,7 +136,7 @@ def _pictures(pieces: Iterable[Piece], stream: Any, time_base: Fraction) -> Iter
             )
 
 
-def _sounds(source: Path, output: Any, plan: tuple[bool, ...]) -> Iterator[_Timed]:
+def _sounds(source: Path, output: Any, plan: tuple[bool, ...], codec: str) -> Iterator[_Timed]:
     """The sound's packets in the order of their times; streams are made at once, before the first is asked for."""
     container = load_av().open(str(source))
     start = start_of(container)
@@ -138,10 +144,14 @@ def _sounds(source: Path, output: Any, plan: tuple[bool, ...]) -> Iterator[_Time
     tracks = [
         _Copied(output.add_stream_from_template(stream), start, output.format.name in _NO_NEGATIVE)
         if copied
-        else _Encoded(output.add_stream("libopus", rate=_OPUS_RATE, layout=stream.layout.name), start)
+        else _Encoded(_add_sound(output, stream, codec), start, codec)
         for stream, copied in zip(inputs, plan, strict=True)
     ]
     return _interleaved(container, inputs, tracks)
+
+
+def _add_sound(output: Any, stream: Any, codec: str) -> Any:
+    return output.add_stream(codec, rate=_OPUS_RATE if codec == _OPUS else stream.rate, layout=stream.layout.name)
 
 
 def _interleaved(container: Any, inputs: Sequence[Any], tracks: Sequence[_Copied | _Encoded]) -> Iterator[_Timed]:
@@ -172,12 +182,13 @@ class _Copied:
 
 
 class _Encoded:
-    """Sound that is encoded as Opus."""
+    """Sound that is encoded anew."""
 
-    def __init__(self, stream: Any, start: Fraction) -> None:
+    def __init__(self, stream: Any, start: Fraction, codec: str) -> None:
         self._stream, self._start = stream, start
+        kind, size = _SAMPLES[codec]
         self._resampler = load_av().AudioResampler(
-            format="flt", layout=stream.layout.name, rate=_OPUS_RATE, frame_size=_OPUS_FRAME
+            format=kind, layout=stream.layout.name, rate=stream.rate, frame_size=size
         )
 
     def take(self, packet: Any) -> Iterator[Any]:

@@ -37,7 +37,7 @@ class VideoOptions:
     )
     audio: str = option(
         "auto",
-        "What becomes of the sound: auto copies it, or where OUTPUT cannot hold it encodes it as Opus; copy never "
+        "What becomes of the sound: auto copies it, or where OUTPUT cannot hold it encodes it as Opus or AAC; copy never "
         "encodes; none leaves it out.",
         group="output",
         choices=("auto", "copy", "none"),

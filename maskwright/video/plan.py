@@ -14,7 +14,7 @@ from ..imageio import LoadedImage
 from ..person import PersonOptions
 from ..types import Provenance
 from .codecs import Codec, choose_codec
-from .joiner import plan_audio
+from .joiner import plan_audio, sound_codec
 from .journal import Entry, file_facts
 from .library import load_av
 from .options import VideoOptions
@@ -61,7 +61,11 @@ class VideoPlan:
     @property
     def sound(self) -> str:
         """What becomes of the sound, in words."""
-        return "none" if not self.audio else "copied" if all(self.audio) else "encoded as opus"
+        return "none" if not self.audio else "copied" if all(self.audio) else f"encoded as {self._sound_codec}"
+
+    @property
+    def _sound_codec(self) -> str:
+        return sound_codec(self.target).removeprefix("lib")
 
     def facts(self, provenance: Provenance) -> dict[str, Any]:
         """All that the bytes depend on. Whatever changes makes a new beginning."""
@@ -104,7 +108,7 @@ class VideoPlan:
         if self.codec.even and any(side % 2 for side in info.size_hw):
             notes.append(f"{self.codec.name} takes even sizes only: the last row or column is there twice")
         if not all(self.audio):
-            notes.append("the sound was encoded as Opus, since OUTPUT cannot hold it as it is")
+            notes.append(f"the sound was encoded as {self._sound_codec}, since OUTPUT cannot hold it as it is")
         if info.has_audio and not self.audio and self.video.audio != "none":
             notes.append("pictures hold no sound")
         return tuple(notes)

@@ -13,6 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
+
 from ..cutout_options import CutoutOptions
 from ..geometry import resize_map
 from ..imageio import Cutout, LoadedImage
@@ -40,6 +42,7 @@ from .reader import Frame
 __all__ = ["FrameCutter", "Model", "RecurrentSegmenter", "Seen", "Step"]
 
 _RECURRENT = "recurrent."
+_HALF = np.float32(0.5)
 _WHOLE = ""  # the name of the mask itself among those of parts
 _ALPHA, _FRAME, _STEADY = "alpha", "frame", "steady"
 
@@ -212,14 +215,18 @@ def _steadied(window: deque[Seen], at: int) -> Seen:
 
 
 def _carried_alpha(seen: Seen, state: State) -> FloatArray | None:
-    """The opacity of the frame before where its pixels are now; the mask where that is not known, None after a cut."""
+    """The opacity of the frame before where its pixels are now; None after a cut.
+
+    Where the motion is not to be trusted it contradicts the mask, and matting takes no notice of what does.
+    """
     if _ALPHA not in state:
         return None
     motion = seen.glance.before if seen.glance else follow(state[_FRAME], small_frame(seen.frame.image.image))
     if motion is None or motion.is_cut:
         return None
     mask = small_mask(seen.result.mask, motion.trust.shape)
-    alpha = mask + motion.trust * (carry(state[_ALPHA], motion) - mask)
+    contrary = np.where(mask > _HALF, mask - _HALF, mask + _HALF)
+    alpha = np.where(motion.trust > _HALF, carry(state[_ALPHA], motion), contrary)
     height, width = seen.result.size_hw
     return alpha if alpha.shape == (height, width) else resize_map(alpha, (height, width), "bilinear").clip(0, 1)
 

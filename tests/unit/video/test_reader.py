@@ -108,7 +108,9 @@ def _write_sound(path):
 
 def test_a_clip_whose_size_changes(tmp_path, disc):
     """Two clips of different sizes, one after the other in one stream, as some recorders write them."""
-    small = write_clip(tmp_path / "a.m2v", [disc(0)] * 3, codec="mpeg2video", pix_fmt="yuv420p", time_base=Fraction(1, 25))
+    small = write_clip(
+        tmp_path / "a.m2v", [disc(0)] * 3, codec="mpeg2video", pix_fmt="yuv420p", time_base=Fraction(1, 25)
+    )
     large = write_clip(
         tmp_path / "b.m2v", [disc(0, (64, 96))] * 3, codec="mpeg2video", pix_fmt="yuv420p", time_base=Fraction(1, 25)
     )
