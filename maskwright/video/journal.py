@@ -78,7 +78,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
-        if kind is None:  # all is done, and stands elsewhere
+        if kind is None or not self.entries:  # all is done and stands elsewhere, or nothing is
             shutil.rmtree(self.folder)
 
     @property

@@ -37,8 +37,8 @@ class VideoOptions:
     )
     audio: str = option(
         "auto",
-        "What becomes of the sound: auto copies it, or where OUTPUT cannot hold it encodes it as Opus or AAC; copy never "
-        "encodes; none leaves it out.",
+        "What becomes of the sound: auto copies it, or encodes it as Opus or AAC where OUTPUT cannot hold it; copy "
+        "never encodes; none leaves it out.",
         group="output",
         choices=("auto", "copy", "none"),
     )

@@ -16,7 +16,7 @@ from ..types import Provenance
 from .codecs import Codec, choose_codec
 from .joiner import plan_audio, sound_codec
 from .journal import Entry, file_facts
-from .library import load_av
+from .library import load_av, reading
 from .options import VideoOptions
 from .outputs import ClipOutput, Output, PictureOutput, pick_part, pick_whole
 from .reader import ClipInfo
@@ -143,6 +143,9 @@ def plan_video(
             f"{target} cannot be written: there is no folder {target.parent}", hint=f"mkdir -p '{target.parent}'"
         )
     _check_options(codec, options, video, person)
+    if video.background_clip:
+        with reading(video.background_clip), Path(video.background_clip).open("rb"):
+            pass  # it is there, and may be read
     audio = plan_audio(source, target, video.audio if codec.encoder else "none")
     return VideoPlan(source, target, codec, audio, options, video, person)
 

@@ -1,7 +1,6 @@
 """A run that is killed and taken up again: the same bytes, and nothing under the output's name before it is whole."""
 
 import json
-import os
 import signal
 
 import numpy as np
@@ -23,7 +22,8 @@ source, target, options, video, frame = json.loads(sys.argv[1])
 def stop(done, total):
     if done == frame:
         os.kill(os.getpid(), signal.SIGKILL)
-cut_video(source, target, model=Remembering(), options=CutoutOptions(**options), video=VideoOptions(**video), progress=stop)
+how = {"options": CutoutOptions(**options), "video": VideoOptions(**video)}
+cut_video(source, target, model=Remembering(), progress=stop, **how)
 """
 
 
@@ -56,7 +56,7 @@ def test_killed_and_taken_up_again(tmp_path, disc, run_python, name, options, vi
     assert report.resumed == (kills[-1] - 1) // how["chunk"] * how["chunk"]
     assert (report.frames, report.flicker_after, report.cuts) == (12, expected.flicker_after, expected.cuts)
     assert _bytes(target) == _bytes(whole)
-    assert os.listdir(target.parent) == [name]
+    assert [path.name for path in target.parent.iterdir()] == [name]
 
 
 def _bytes(path):
@@ -77,10 +77,10 @@ def test_other_options_begin_anew(clip, cut, bright, tmp_path):
 def test_state_and_entries_come_back(tmp_path):
     entry = Entry((0, 2), (2, 3), {"cuts": 1.0}, ("a note",))
     state = {"recurrent.h": np.arange(3, dtype=np.float32)}
-    with pytest.raises(KeyboardInterrupt), Journal(tmp_path / "work", "facts") as journal:
-        assert journal.state() == {}
-        journal.add(entry, state)
-        raise KeyboardInterrupt
+    begun = Journal(tmp_path / "work", "facts")
+    assert begun.state() == {}
+    begun.add(entry, state)
+    begun.__exit__(KeyboardInterrupt, None, None)
     with Journal(tmp_path / "work", "facts") as journal:
         assert journal.entries == [entry]
         assert journal.frames == 2
