@@ -1,4 +1,4 @@
-"""Frames per second of `maskwright video` beside `rembg b` fed by a pipe: the same clip, the same model, on this machine.
+"""Frames per second of `maskwright video` beside `rembg b` fed by a pipe: one clip, one model, this machine.
 
     python benchmarks/compare_video.py clip.mp4 --rembg /path/to/rembg --rounds 3
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import av
@@ -38,7 +39,6 @@ def run_rembg(rembg: str, clip: Path, folder: Path, model: str) -> float:
     start = time.perf_counter()
     command = [rembg, "b", "-m", model, "-o", str(folder / "out-%05d.png"), str(width), str(height)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
         with av.open(str(clip)) as container:
             for frame in container.decode(video=0):
                 process.stdin.write(frame.to_ndarray(format="rgb24").tobytes())
@@ -59,14 +59,14 @@ def main() -> None:
     for number in range(arguments.rounds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
+            clip, model = arguments.clip, arguments.model
+            ours = partial(run_maskwright, clip)
             runs = {
-                "rembg b, PNG": lambda: run_rembg(arguments.rembg, arguments.clip, folder, arguments.model),  # noqa: B023
-                "maskwright, PNG": lambda: run_maskwright(arguments.clip, folder / "png", arguments.model),  # noqa: B023
-                "maskwright, WebM": lambda: run_maskwright(arguments.clip, folder / "a.webm", arguments.model),  # noqa: B023
-                "maskwright, ProRes": lambda: run_maskwright(arguments.clip, folder / "a.mov", arguments.model),  # noqa: B023
-                "maskwright --stabilize, PNG": lambda: run_maskwright(  # noqa: B023
-                    arguments.clip, folder / "steady", arguments.model, "--stabilize"
-                ),
+                "rembg b, PNG": partial(run_rembg, arguments.rembg, clip, folder, model),
+                "maskwright, PNG": partial(ours, folder / "png", model),
+                "maskwright, WebM": partial(ours, folder / "a.webm", model),
+                "maskwright, ProRes": partial(ours, folder / "a.mov", model),
+                "maskwright --stabilize, PNG": partial(ours, folder / "steady", model, "--stabilize"),
             }
             for label, run in runs.items() if number % 2 == 0 else reversed(runs.items()):
                 seconds.setdefault(label, []).append(run())

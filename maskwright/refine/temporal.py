@@ -186,9 +186,13 @@ def steady_changes(window: Sequence[Glance], at: int) -> dict[str, FloatArray]:
     others = [*_seen_from(window, at, -1), *_seen_from(window, at, 1)]
     changes: dict[str, FloatArray] = {}
     for name, mask in here.masks.items():
-        values = [mask, *(_sampled(other.masks[name][np.newaxis], flow)[0] for other, flow, _ in others)]
-        middle = _weighted_median(np.stack(values), np.stack([np.ones_like(mask), *(trust for *_, trust in others)]))
-        changes[name] = middle - middle.clip(minimum_filter(mask, _NEAR), maximum_filter(mask, _NEAR))
+        values = np.stack([mask, *(_sampled(other.masks[name][np.newaxis], flow)[0] for other, flow, _ in others)])
+        low, high = minimum_filter(mask, _NEAR), maximum_filter(mask, _NEAR)
+        unlike = ((values < low) | (values > high)).any(axis=0)  # elsewhere the median lies within, too
+        weights = np.stack([np.ones(int(unlike.sum()), np.float32), *(trust[unlike] for *_, trust in others)])
+        middle = _weighted_median(values[:, unlike], weights)
+        changes[name] = np.zeros_like(mask)
+        changes[name][unlike] = middle - middle.clip(low[unlike], high[unlike])
     return changes
 
 
@@ -215,8 +219,12 @@ def _seen_from(window: Sequence[Glance], at: int, way: int) -> list[tuple[Glance
         motion = window[place + 1].before if way < 0 else window[place].here
         if motion is None or motion.is_cut:
             break
-        flow = motion.flow if flow is None else flow + _sampled(motion.flow, flow)
-        seen.append((window[place], flow, _trust(window[place].frame, window[at].frame, flow)))
+        if flow is None:
+            flow, trust = motion.flow, motion.trust
+        else:
+            flow = flow + _sampled(motion.flow, flow)
+            trust = _trust(window[place].frame, window[at].frame, flow)
+        seen.append((window[place], flow, trust))
     return seen
 
 
@@ -229,7 +237,7 @@ def _turned_round(motion: Motion, before: AnyArray, after: AnyArray) -> Motion:
 
 
 def _weighted_median(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """(h, w) the value at which half of the weight is reached; values and weights are (N, h, w)."""
+    """(pixels,) the value at which half of the weight is reached; values and weights are (N, pixels)."""
     order = np.argsort(values, axis=0, kind="stable")
     total = np.take_along_axis(weights, order, axis=0).cumsum(axis=0)
     place = (total < total[-1] / 2).sum(axis=0)
