@@ -37,6 +37,7 @@ __all__ = [
     "person_mask",
     "refine",
     "segment",
+    "video",
 ]
 
 _MODULES = (
@@ -52,6 +53,7 @@ _MODULES = (
     "networks",
     "person",
     "refine",
+    "video",
 )
 _NAMES = {
     "Cutout": "imageio",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from . import networks as networks
     from . import person as person
     from . import refine as refine
+    from . import video as video
     from .anime import anime_face as anime_face
     from .imageio import Cutout as Cutout
     from .person import PersonOptions as PersonOptions

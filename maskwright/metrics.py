@@ -8,6 +8,7 @@ and gives one number for one picture. Nothing is stretched: a map that never rea
 | `iou`, `f_measure`, `boundary_f`, `s_measure` | 1 | share, from 0 to 1 |
 | `mae`, `mse`, `boundary_error` | 0 | of the full range, from 0 to 1 |
 | `sad`, `gradient_error`, `connectivity_error` | 0 | sums over pixels, in thousands: they grow with the picture |
+| `temporal_error`, `warping_error` | 0 | of the full range, from 0 to 1; from one frame of a clip to the next |
 
 Where a hard truth is needed, a pixel of 0.5 and above is selected. The matting errors take a `region`; the unknown zone
 of a trimap, `trimap == 0.5`, gives them as alphamatting.com counts them.
@@ -16,6 +17,7 @@ of a trimap, `trimap == 0.5`, gives them as alphamatting.com counts them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -38,6 +40,8 @@ __all__ = [
     "mse",
     "s_measure",
     "sad",
+    "temporal_error",
+    "warping_error",
 ]
 
 FKind = Literal["max", "mean", "adaptive"]
@@ -135,6 +139,64 @@ def sad(prediction: AnyArray, truth: AnyArray, *, region: AnyArray | None = None
     """
     a, b = _pair(prediction, truth)
     return float(_within(np.abs(a - b), region).sum()) / _THOUSAND
+
+
+def temporal_error(predictions: Sequence[AnyArray], truths: Sequence[AnyArray]) -> float:
+    """How much more or less masks change from frame to frame than the true ones do, from 0 to 1: dtSSD.
+
+    The mean over frames of the root of the mean squared difference between both changes; papers state it times 100.
+
+    Args:
+        predictions: The masks of a clip, each (H, W) float in [0, 1] or bool, 1 = opaque.
+        truths: The same.
+
+    Raises:
+        ShapeError, RangeError: Not masks of one size, or not as many of both, two at least.
+
+    Reference:
+        Erofeev et al., Perceptually motivated benchmark for video matting, BMVC 2015.
+
+    Examples:
+        >>> still = [np.zeros((2, 2)), np.zeros((2, 2))]
+        >>> temporal_error([np.zeros((2, 2)), np.ones((2, 2))], still), temporal_error(still, still)
+        (1.0, 0.0)
+    """
+    if len(predictions) != len(truths) or len(truths) < 2:
+        raise RangeError(
+            "the clip",
+            expected="two frames or more",
+            got=f"{len(predictions)} and {len(truths)}",
+            hint="one truth each",
+        )
+    pairs = [_pair(prediction, truth) for prediction, truth in zip(predictions, truths, strict=True)]
+    changes = [((b - a) - (d - c)) ** 2 for (a, c), (b, d) in pairwise(pairs)]
+    return float(np.mean([math.sqrt(change.mean()) for change in changes]))
+
+
+def warping_error(mask: AnyArray, carried: AnyArray, trust: AnyArray) -> float:
+    """How much a mask differs from that of the frame before moved along with the picture, from 0 to 1: its flicker.
+
+    The mean absolute difference, in which each pixel counts as much as the motion is to be trusted there.
+
+    Args:
+        mask: (H, W) float in [0, 1] or bool, 1 = selected.
+        carried: The same, of the frame before, from `refine.temporal.carry`.
+        trust: (H, W) float in [0, 1].
+
+    Raises:
+        ShapeError, RangeError: Not masks of one size.
+
+    Reference:
+        Lai et al., Learning blind video temporal consistency, ECCV 2018 (there squared, and of colours).
+
+    Examples:
+        >>> warping_error(np.array([[1.0, 0.0]]), np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]]))
+        1.0
+    """
+    a, b = _pair(mask, carried)
+    weight, _ = _pair(trust, mask)
+    total = float(weight.sum())
+    return float((np.abs(a - b) * weight).sum()) / total if total else 0.0
 
 
 def f_curve(prediction: AnyArray, truth: AnyArray, *, beta_squared: float = 0.3) -> _Double:

@@ -98,18 +98,22 @@ def cut_with(segmenter: Segmenter, loaded: LoadedImage, options: CutoutOptions) 
     return make_cutout(loaded, segmenter(loaded), options)
 
 
-def make_cutout(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> Cutout:
+def make_cutout(
+    loaded: LoadedImage, result: SegmentResult, options: CutoutOptions, *, previous: FloatArray | None = None
+) -> Cutout:
     """The cut-out of a loaded picture whose mask is known: all that follows the network.
 
     Args:
         loaded: The picture.
         result: What a segmenter said of it, with the `compat` of the options.
         options: How to cut.
+        previous: (H, W) float32 in [0, 1], the opacity of a film's frame before, which automatic matting takes up.
 
     Raises:
         OptionError: The model does not know the part.
     """
-    return (_cut_as_original if options.compat else _cut)(loaded, choose_part(result, options.part), options)
+    result = choose_part(result, options.part)
+    return _cut_as_original(loaded, result, options) if options.compat else _cut(loaded, result, options, previous)
 
 
 def _check_part(part: str | None, parts: Collection[str], model: str) -> None:
@@ -174,9 +178,11 @@ def shape_mask(mask: FloatArray, options: CutoutOptions) -> FloatArray:
     return mask
 
 
-def _cut(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> Cutout:
+def _cut(
+    loaded: LoadedImage, result: SegmentResult, options: CutoutOptions, previous: FloatArray | None = None
+) -> Cutout:
     mask = shape_mask(result.mask, options)
-    alpha, foreground, notes = _refine(loaded.image, mask, options)
+    alpha, foreground, notes = _refine(loaded.image, mask, options, previous)
     if loaded.alpha is not None:  # what was transparent stays so
         alpha = alpha * (loaded.alpha / np.float32(np.iinfo(loaded.alpha.dtype).max))
     alpha = np.where(alpha < _FLOOR, np.float32(0), alpha)
@@ -200,7 +206,7 @@ def _carried(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions)
 
 
 def _refine(
-    image: AnyArray, mask: FloatArray, options: CutoutOptions
+    image: AnyArray, mask: FloatArray, options: CutoutOptions, previous: FloatArray | None
 ) -> tuple[FloatArray, FloatArray | None, tuple[str, ...]]:
     """Alpha, the subject's own colours where they were asked for, and what there is to say about it."""
     alpha = mask
@@ -208,7 +214,7 @@ def _refine(
     if options.only_mask and not options.alpha_matting:
         return alpha, None, ()
     if options.alpha_matting:
-        alpha, notes = _match_alpha(image, mask, options)
+        alpha, notes = _match_alpha(image, mask, options, previous)
     if not (options.alpha_matting or options.decontaminate):
         return alpha, None, ()
     if options.alpha_matting and options.trimap_numbers is None:
@@ -218,12 +224,14 @@ def _refine(
     return alpha, find_colors(image, alpha), notes
 
 
-def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> tuple[FloatArray, tuple[str, ...]]:
+def _match_alpha(
+    image: AnyArray, mask: FloatArray, options: CutoutOptions, previous: FloatArray | None
+) -> tuple[FloatArray, tuple[str, ...]]:
     """The edge's opacity; the mask as it is where it says nothing of an edge, or of a subject or a background."""
     from .refine.matting import match_alpha
 
     try:
-        alpha, note = match_alpha(image, mask, numbers=options.trimap_numbers, budget=options.budget)
+        alpha, note = match_alpha(image, mask, numbers=options.trimap_numbers, budget=options.budget, previous=previous)
     except EmptyTrimap as error:
         alpha, note = mask, f"alpha matting left out: {error.what} is empty"
         _logger.warning(note)

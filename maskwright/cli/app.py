@@ -23,12 +23,12 @@ from .models import models
 from .person import person
 from .serve import serve
 from .stream import stream
+from .video import video
 
 __all__ = ["app", "main"]
 
 _ALIASES = {"i": "cut", "p": "batch", "b": "stream", "s": "serve"}
 _GONE = {
-    "video": "is not in this version; use stream, with raw frames from a decoder of your own",
     "m": "there is nothing to migrate: weights in ~/.u2net and ~/.rembg are used where they lie (maskwright doctor)",
 }
 _USAGE_ERRORS = (InputError, MediaError, UnknownModel)
@@ -58,7 +58,7 @@ def app() -> None:
     """Cut pictures out: masks, exact edges and clean colours."""
 
 
-for _command in (cut, batch, stream, person, anime, mask, detail, serve, models, bench, doctor):
+for _command in (cut, batch, stream, video, person, anime, mask, detail, serve, models, bench, doctor):
     app.add_command(_command)
 
 

@@ -186,7 +186,7 @@ def detail(input_path: Path, output_path: Path, **values: Any) -> None:
         segs = scale_segs(find_segs(film.frames, values), size_hw, compat=options.compat)
         with _open(values) as backend:
             plans = plan_detail(segs, len(film.frames), options, multiple=backend.multiple)
-            with work_bar("redrawing", values["quiet"]) as progress:
+            with work_bar("redrawing", "steps", values["quiet"]) as progress:
                 controlled = _with_controls(segs, values)
                 frames = redraw(film.frames, controlled, backend, options, feather=values["feather"], progress=progress)
             device = str(backend.device)

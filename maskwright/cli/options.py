@@ -30,6 +30,7 @@ __all__ = [
     "read_extras",
     "server_options",
     "talk_options",
+    "video_options",
 ]
 
 _SHORT = {
@@ -94,6 +95,13 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
     from ..server.settings import ServerSettings
 
     return _as_flags(command, fields(ServerSettings))
+
+
+def video_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Every field of `VideoOptions` as a flag, but the background clip, which `--background` names."""
+    from ..video.options import VideoOptions
+
+    return _as_flags(command, [field for field in fields(VideoOptions) if field.name != "background_clip"])
 
 
 def _is_for_masks(field: Field[Any]) -> bool:

@@ -26,9 +26,13 @@ __all__ = ["stream"]
 @model_options
 @cutout_options
 @click.option("-o", "--output-specifier", "--output_specifier", help="printf-style file names, e.g. out-%03u.png.")
+@click.option("--raw", is_flag=True, help="Without -o: raw frames on stdout instead of PNG, RGBA or gray masks.")
 @talk_options
-def stream(width: int, height: int, output_specifier: str | None, **values: Any) -> None:
-    """Cut raw RGB24 frames from stdin; PNG files by -o, else PNG after PNG on stdout."""
+def stream(width: int, height: int, output_specifier: str | None, raw: bool, **values: Any) -> None:
+    """Cut raw RGB24 frames from stdin; PNG files by -o, else PNG after PNG on stdout.
+
+    Each frame is answered before the next is read.
+    """
     import numpy as np
 
     from ..imageio import load_image
@@ -44,6 +48,8 @@ def stream(width: int, height: int, output_specifier: str | None, **values: Any)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 result.save(path)
+            elif raw:
+                put_bytes((np.asarray(result.to_pil()) if result.only_mask else result.rgba).tobytes())
             else:
                 put_bytes(result.to_bytes("png"))
             if values["as_json"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -102,15 +103,25 @@ def job_bar(count: int, quiet: bool) -> Iterator[Callable[[Any], None] | None]:
 
 
 @contextmanager
-def work_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on a terminal that is told what is done and what there is; elsewhere None."""
+def work_bar(label: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar with rate and time left on a terminal, told what is done and what there is; elsewhere None."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+    start: list[tuple[float, int]] = []
+    rate = ""
+    bar: Any
+    with click.progressbar(length=0, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda _: rate) as bar:
 
         def show(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
+            nonlocal rate
+            now = time.monotonic()
+            if not start:
+                start.append((now, done))
+                bar.start = bar.last_eta = time.time()
+            elif now > start[0][0]:
+                rate = f"{(done - start[0][1]) / (now - start[0][0]):.1f} {unit}/s"
+            bar.length = max(total, done)
+            bar.update(done - bar.pos, rate)
 
         yield show

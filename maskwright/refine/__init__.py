@@ -27,6 +27,7 @@ from .masks import (
 from .matting import match_alpha, refine_alpha
 from .shapes import make_annotation, mask_to_polygons, mask_to_rle, rle_to_mask
 from .skin import split_skin
+from .temporal import estimate_motion
 from .trimap import make_trimap
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "combine",
     "estimate_alpha",
     "estimate_foreground",
+    "estimate_motion",
     "feather",
     "fill_holes",
     "grow",

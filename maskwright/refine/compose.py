@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "alpha_matting_cutout_compat",
     "decontaminate_cutout_compat",
+    "extend_colors",
     "make_rgba",
     "over_color",
     "over_color_compat",
@@ -82,6 +83,51 @@ def make_rgba(
             _write_color(rgba[rows, :, channel], colors[rows, :, channel], seen)
         rgba[rows, :, 3] = opacity
     return rgba
+
+
+def extend_colors(rgba: AnyArray) -> AnyArray:
+    """The cut-out with its colours continued where nothing is to be seen, for codecs that blend colours of neighbours.
+
+    Nothing of a background comes back: what is transparent takes the mean of the subject's colours around, over ever
+    larger blocks.
+
+    Args:
+        rgba: (H, W, 4) uint8 or uint16; RGBA, not premultiplied.
+
+    Returns:
+        (H, W, 4) in rgba's dtype. Where alpha is above 0 it is as it was.
+
+    Raises:
+        ShapeError, RangeError: It is no such array.
+
+    Example:
+        >>> extend_colors(np.array([[[9, 8, 7, 255], [0, 0, 0, 0]]], np.uint8))[0, 1].tolist()
+        [9, 8, 7, 0]
+    """
+    _check_rgba(rgba)
+    hidden = rgba[..., 3] == 0
+    if not hidden.any() or hidden.all():
+        return rgba
+    seen = (~hidden).astype(np.float32)
+    colors = _continued(rgba[..., :3] * seen[..., np.newaxis], seen)
+    extended = np.array(rgba)
+    extended[..., :3][hidden] = np.rint(colors[hidden])
+    return extended
+
+
+def _continued(colors: FloatArray, weight: FloatArray) -> FloatArray:
+    """(H, W, 3) means of weighted colours over the smallest blocks, of 4, 16, 64, … pixels, that hold any weight."""
+    height, width = weight.shape
+    margin = ((0, -height % 4), (0, -width % 4))
+    small = np.pad(weight, margin).reshape(-(-height // 4), 4, -(-width // 4), 4).sum(axis=(1, 3))
+    sums = np.pad(colors, (*margin, (0, 0))).reshape(*small.shape[:1], 4, small.shape[1], 4, 3).sum(axis=(1, 3))
+    if not (small > 0).all():
+        around = _continued(sums, small)
+        sums = np.where(small[..., np.newaxis] > 0, sums, around)
+        small = np.where(small > 0, small, np.float32(1))
+    means = sums / small[..., np.newaxis]
+    spread: FloatArray = means.repeat(4, axis=0).repeat(4, axis=1)[:height, :width]
+    return spread
 
 
 def over_color(rgba: AnyArray, color: tuple[int, int, int, int], coverage: AnyArray | None = None) -> AnyArray:

@@ -107,11 +107,11 @@ NETWORKS_FOR = {"engines.torch", "models.convert", "models.known", "models.onnx_
 FREE = {"numpy", "PIL"}
 HOMES = {
     "ai_edge_litert": ["engines/litert.py"],
-    "av": ["video.py"],
+    "av": ["video/library.py"],
     "click": ["cli/"],
     "comfy": ["comfyui/"],
     "diffusers": ["detail/diffusers_files.py", "detail/diffusers_single.py"],
-    "filelock": ["models/notes.py"],
+    "filelock": ["models/notes.py", "video/journal.py"],
     "flatbuffers": ["engines/litert.py"],
     "folder_paths": ["comfyui/"],
     "fsspec": ["batch.py"],

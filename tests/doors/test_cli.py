@@ -233,7 +233,6 @@ class TestErrors:
             (["s", "--port", "7000"], "serve is not in this version"),
             (["m", "--dry-run"], "nothing to migrate"),
             (["nonsense"], "No such command"),
-            (["video", "a", "b"], "video: is not in this version"),
             (["cut", "photo.png", "nodir/out.png"], "there is no folder nodir"),
             (["cut", "photo.png", "out.png", "--quality", "200"], "maskwright: .*200"),
             (["p", ".", "out", "--format", "bogus"], "bogus"),
