@@ -171,7 +171,8 @@ def _mask_options(command: Callable[..., None]) -> Callable[..., None]:
 def detail(input_path: Path, output_path: Path, **values: Any) -> None:
     """Redraw what lies inside masks, across the frames of a film, with Stable Diffusion.
 
-    INPUT is a folder of frames, an animation (webp, png, gif) or a picture; OUTPUT a new folder for frames, or a file.
+    INPUT is a clip, a folder of frames, an animation (webp, png, gif) or a picture; OUTPUT a new folder for
+    frames, or a file.
     The model lies on this machine; nothing is fetched for it.
     """
     from ..detail import plan_detail, redraw, scale_segs

@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MediaError, OptionError
 
 if TYPE_CHECKING:
     from ..imageio import LoadedImage
     from ..types import AnyArray
+    from ..video import ClipInfo
 
 __all__ = ["Film", "check_film_target", "choose_film_format", "list_pictures", "read_film", "write_film"]
 
@@ -31,12 +33,31 @@ class Film:
         names: The file each frame came from, without its ending; numbers where they came from one file.
         durations_ms: How long each is shown, in milliseconds; 0 where nothing says it.
         icc_profile: The first frame's.
+        clip: The clip they came from, if they did.
     """
 
     frames: AnyArray
     names: tuple[str, ...]
     durations_ms: tuple[float, ...]
     icc_profile: bytes | None
+    clip: Clip | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What is needed to write frames as the clip they came from.
+
+    Attributes:
+        path: The clip; its sound is taken from it.
+        info: Its rate, colours and time base.
+        times: When each frame is shown, in units of the time base.
+        durations: For how long, in the same units.
+    """
+
+    path: Path
+    info: ClipInfo
+    times: tuple[int, ...]
+    durations: tuple[int, ...]
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -67,7 +88,8 @@ def read_film(path: Path, max_pixels: int | None = None) -> Film:
     """
     from ..imageio import load_frames, load_image
 
-    _refuse_clip(path)
+    if path.suffix.lower() in _CLIPS:
+        return _read_clip(path)
     if path.is_dir():
         paths = list_pictures(path)
         loaded = [load_image(each, max_pixels=max_pixels) for each in paths]
@@ -78,11 +100,46 @@ def read_film(path: Path, max_pixels: int | None = None) -> Film:
     return Film(_stacked(loaded, path), names, tuple(float(time) for _, time in pairs), loaded[0].icc_profile)
 
 
-def _refuse_clip(path: Path) -> None:
-    if path.suffix.lower() in _CLIPS:
-        raise MediaError(
-            f"{path} is a clip", expected="a folder of frames, a picture or an animation", hint="take its frames out"
-        )
+def _read_clip(path: Path) -> Film:
+    from ..video import VideoReader
+
+    with VideoReader(path) as reader:
+        info, read = reader.info, [*reader.frames()]
+    clip = Clip(path, info, tuple(frame.time for frame in read), tuple(frame.duration for frame in read))
+    names = tuple(f"{frame.index:05d}" for frame in read)
+    durations = tuple(float(1000 * frame.duration * info.time_base) for frame in read)
+    return Film(_stacked([frame.image for frame in read], path), names, durations, None, clip)
+
+
+def _clip_of(film: Film, target: Path) -> Clip:
+    if film.clip is None:
+        raise MediaError(f"{target} is a clip, and INPUT is none", hint="name a folder, or a file that ends in .webp")
+    return film.clip
+
+
+def _whole(frame: Any) -> Any:
+    """What is written of a frame: all of it."""
+    return frame
+
+
+def _write_clip(film: Film, target: Path) -> None:
+    """A clip with the times, colours and sound of the one the frames came from."""
+    from ..video.codecs import choose_codec
+    from ..video.joiner import plan_audio
+    from ..video.journal import Entry
+    from ..video.outputs import ClipOutput
+
+    clip = _clip_of(film, target)
+    with TemporaryDirectory(prefix=".maskwright-", dir=target.absolute().parent) as folder:
+        codec = choose_codec(target)
+        output = ClipOutput(target, Path(folder), codec, clip.info, _whole)
+        output.alpha = film.frames.shape[3] == 4 and bool(codec.alpha)
+        audio = plan_audio(clip.path, target, "auto")
+        output.sound = (clip.path, audio) if audio else None
+        with output.piece(0, 0) as write:
+            for frame in film.frames:
+                write(frame)
+        output.finish([Entry(clip.times, clip.durations)])
 
 
 def _apart(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -118,10 +175,13 @@ def check_film_target(source: Path, target: Path) -> None:
     """
     from .files import check_format
 
-    _refuse_clip(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise OptionError("OUTPUT", expected="another than INPUT", got=str(target), hint="name a new one")
-    if target.suffix:
+    if target.suffix.lower() in _CLIPS:
+        from ..video.codecs import choose_codec
+
+        choose_codec(target)
+    elif target.suffix:
         check_format(None, target, animated=False)
     elif target.is_dir() and any(target.iterdir()):
         raise MediaError(str(target), expected="an empty folder, or a new one", got="a full one", hint="name another")
@@ -130,13 +190,17 @@ def check_film_target(source: Path, target: Path) -> None:
 
 
 def choose_film_format(film: Film, target: Path) -> str:
-    """The format of a picture or an animation; "" for a folder.
+    """The format of a picture or an animation; "" for a folder or a clip.
 
     Raises:
         OptionError: There is no such format, or it has no animations.
+        MediaError: It is a clip, and the frames come from none.
     """
     from ..encode import ANIMATION_FORMATS, OUTPUT_FORMATS, choose_format
 
+    if target.suffix.lower() in _CLIPS:
+        _clip_of(film, target)
+        return ""
     if not target.suffix:
         return ""
     return choose_format(None, target, OUTPUT_FORMATS if len(film.frames) == 1 else ANIMATION_FORMATS)
@@ -159,7 +223,9 @@ def write_film(film: Film, target: Path, fps: float = 24.0) -> None:
     from ..encode import encode_frames, encode_picture, write_bytes
 
     format_ = choose_film_format(film, target)
-    if not format_:
+    if target.suffix.lower() in _CLIPS:
+        _write_clip(film, target)
+    elif not format_:
         _write_folder(film, target)
     elif len(film.frames) == 1:
         write_bytes(target, encode_picture(film.frames[0], format_, icc_profile=film.icc_profile))

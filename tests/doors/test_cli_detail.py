@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from maskwright.cli import main  # noqa: E402
+from maskwright.cli.film import read_film  # noqa: E402
 from maskwright.detail import (  # noqa: E402
     DetailOptions,
     dilate_segs,
@@ -175,6 +177,28 @@ def test_an_animation_keeps_its_times(run, film, model, tmp_path):
         assert animation.info["duration"] == 100
 
 
+def test_a_clip_keeps_its_times(run, film, model, tmp_path):
+    av = pytest.importorskip("av")
+    frames, _ = film
+    with av.open(str(tmp_path / "in.mov"), "w") as container:
+        stream = container.add_stream("png", rate=Fraction(30000, 1001))
+        stream.height, stream.width, stream.pix_fmt = 80, 96, "rgb24"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    flags = ("-m", model / "sd", *FLAGS, "--embeddings", model / "prompts.safetensors", "--masks", tmp_path / "masks")
+    code, _, err = run(tmp_path / "in.mov", tmp_path / "out.webm", *flags)
+    assert code == 0, err
+    code, _, err = run(tmp_path / "in.mov", tmp_path / "out", *flags)
+    assert code == 0, err
+    pictures = np.stack([*_read(tmp_path / "out").values()])
+    read = read_film(tmp_path / "out.webm")
+    assert read.frames.shape == pictures.shape
+    assert np.abs(read.frames.astype(float) - pictures).mean() < 8  # a lossy codec
+    assert read.durations_ms == pytest.approx([1001 / 30] * 3, abs=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"frames", "masks", "in.mov", "out.webm", "out"}
+
+
 def test_nothing_selected_is_said(run, film, model, tmp_path):
     frames, _ = film
     Image.fromarray(np.zeros((80, 96), np.uint8)).save(tmp_path / "mask.png")
@@ -261,7 +285,7 @@ def test_bad_input_leaves_nothing_behind(spoil, flags, message, run, film, model
     [
         ("none", "out", "there is no none; check the name"),
         ("masks/shot2.png", "masks/shot2.png", "OUTPUT must be another than INPUT"),
-        ("frames", "out.mp4", "is a clip must be a folder of frames, a picture or an animation"),
+        ("frames", "out.mov", "out.mov is a clip, and INPUT is none; name a folder"),
         ("frames", "out.jpg", "format must be one of webp, png, gif, got 'jpg'"),
         ("frames", "none/out", "there is no folder none"),
         ("empty", "out", "there are no pictures in empty; name a folder of frames"),
