@@ -281,8 +281,8 @@ def write_page(figures: dict[str, Any]) -> None:
         means=table(["way", *names], means),
         relative=table(["way", *names], relative),
         wins="Better than rembg's `-a` on\n"
-        + ", ".join(f"{100 * share:.0f} % of the pictures by {n}" for n, share in better.items())
-        + ".",
+        + ", ".join(f"{100 * share:.0f} % by {n}" for n, share in better.items())
+        + " of the pictures.",
         worst=", ".join(f"{n} {value:.2f}" for n, value in worst.items()),
         groups=table(["folder", *head], groups),
         times=table(["size", "maskwright, s", "rembg, s", *SUMMARIES], times),

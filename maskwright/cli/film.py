@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..types import AnyArray
     from ..video import ClipInfo
 
-__all__ = ["Film", "check_film_target", "choose_film_format", "list_pictures", "read_film", "write_film"]
+__all__ = ["Clip", "Film", "check_film_target", "choose_film_format", "list_pictures", "read_film", "write_film"]
 
 _PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".gif"))
 _CLIPS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".y4m"))

@@ -24,6 +24,7 @@ __all__ = [
     "SAMPLERS",
     "SamplingModel",
     "StepPlan",
+    "Timesteps",
     "crop_condition_mask",
     "denoised_from",
     "guided",
