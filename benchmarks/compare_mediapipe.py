@@ -76,9 +76,9 @@ median of the ratios of the pairs, MediaPipe ÷ maskwright.
 
 {speed}
 
-MediaPipe brings every plane to the picture's size. Here only what was asked for is made, and of a hard mask only the
-pixels near its edge are computed. The bare network is part of both, and bounds the ratio: the last column says what
-would be left if all else were free.
+MediaPipe brings every plane to the picture's size. Here only the plane that was asked for is, some rows at a time, and
+compared while it lies in the processor's cache. The bare network is part of both, and bounds the ratio: the last column
+says what would be left if all else were free.
 """
 
 

@@ -121,6 +121,22 @@ def make_table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _find_load() -> float:
+    """How many processors other programs take, over two seconds; where that cannot be read, over the last minute."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return os.getloadavg()[0]
+
+    def count() -> tuple[int, int]:
+        ticks = [int(number) for number in stat.read_text(encoding="utf-8").splitlines()[0].split()[1:]]
+        return sum(ticks[:8]) - ticks[3] - ticks[4], sum(ticks[:8])  # but for idle, and waiting for a disk
+
+    before = count()
+    time.sleep(2)
+    busy, every = (now - then for now, then in zip(count(), before, strict=True))
+    return busy / every * (os.cpu_count() or 1)
+
+
 def _say_load(found: dict[str, Any]) -> str:
     busy = "**The machine was busy: measure again.** " if found["load"] > found["processors"] / 2 else ""
     return f"{busy}Before the run {found['load']:.1f} processors were taken by other programs."
@@ -134,7 +150,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(run_one(json.loads(arguments.one), arguments.rounds)))
         return
-    load, jobs = os.getloadavg()[0], []
+    load, jobs = _find_load(), []
     for job in find_jobs():
         done = measure(job, arguments.rounds)
         done["weights"] = Path(str(done["weights"])).name if job["weights"] else None

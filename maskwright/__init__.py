@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+# All names but `networks`: a star import must not load PyTorch, nor need it.
 __all__ = [
     "Cutout",
     "CutoutOptions",
@@ -48,6 +49,7 @@ _MODULES = (
     "imageio",
     "metrics",
     "models",
+    "networks",
     "person",
     "refine",
 )
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from . import imageio as imageio
     from . import metrics as metrics
     from . import models as models
+    from . import networks as networks
     from . import person as person
     from . import refine as refine
     from .anime import anime_face as anime_face
@@ -102,4 +105,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

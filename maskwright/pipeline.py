@@ -225,7 +225,7 @@ def _match_alpha(image: AnyArray, mask: FloatArray, options: CutoutOptions) -> t
     try:
         alpha, note = match_alpha(image, mask, numbers=options.trimap_numbers, budget=options.budget)
     except EmptyTrimap as error:
-        alpha, note = mask, f"alpha matting left out: {error.what}"
+        alpha, note = mask, f"alpha matting left out: {error.what} is empty"
         _logger.warning(note)
     return alpha, (note,) if note else ()
 
@@ -261,7 +261,7 @@ def _matting_as_original(picture: Image, gray: Image, options: CutoutOptions) ->
     try:
         return compose.alpha_matting_cutout_compat(picture, gray, *numbers)
     except EmptyTrimap as error:
-        _logger.warning("alpha matting left out: %s", error.what)
+        _logger.warning("alpha matting left out: %s is empty", error.what)
         return compose.decontaminate_cutout_compat(picture, gray)
 
 

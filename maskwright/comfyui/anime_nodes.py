@@ -9,7 +9,7 @@ from ..geometry import fit_placement
 from ..models.catalog import find_card
 from .convert import arrays_to_image, arrays_to_mask, image_to_arrays
 from .host import each, open_node_segmenter
-from .inputs import COMPAT, DOWNLOAD, choice, socket, switch
+from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket, switch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,7 @@ class AnimeFaceSegmenter:
                     ["network", "picture"], "Size of all outputs: the network's, by resolution, or the picture's."
                 ),
                 "download": DOWNLOAD,
+                "device_mode": DEVICE_MODE,
             },
         }
 
@@ -58,18 +59,20 @@ class AnimeFaceSegmenter:
         compat: bool = False,
         output_size: AnimeSize = "network",
         download: bool = False,
+        device_mode: str = "AUTO",
         **_: Any,
     ) -> tuple[Tensor, ...]:
         """The map, the character, and the probability of each part."""
         if not len(image):
             return _make_empty(image, output_size)
-        face = open_node_segmenter("anime-face", compat=compat, download=download)
+        place: dict[str, Any] = {"download": download, "device_mode": device_mode}
+        face = open_node_segmenter("anime-face", compat=compat, **place)
         character = None
         if remove_background_using_abg:
-            program = "controlnet-aux" if compat else False
-            character = open_node_segmenter("isnet-anime", compat=program, download=download)
+            character = open_node_segmenter("isnet-anime", compat="controlnet-aux" if compat else False, **place)
         segmenter = AnimeSegmenter(face, character, compat=compat)
-        found = [segmenter(picture, size=output_size) for picture in each(image_to_arrays(image), len(image))]
+        pictures = each(image_to_arrays(image), len(image), face, character)
+        found = [segmenter(picture, size=output_size) for picture in pictures]
         maps = [color_labels(result.labels) for result in found if result.labels is not None]
         parts = (arrays_to_mask([result.masks[part] for result in found]) for part in _PARTS)
         return arrays_to_image(maps), arrays_to_mask([result.mask for result in found]), *parts

@@ -9,7 +9,7 @@ from ..imageio import Cutout, load_image
 from ..pipeline import CutoutOptions, cut_with
 from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_image, make_empty_mask
 from .host import each, open_node_segmenter
-from .inputs import COMPAT, DOWNLOAD, choice, socket
+from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,6 +85,7 @@ class ImageSegmentation:
                 ),
                 "download": DOWNLOAD,
                 "segmenter": socket("MaskwrightSegmenter", "A loaded model, used instead of the one named above."),
+                "device_mode": DEVICE_MODE,
             },
         }
 
@@ -101,6 +102,7 @@ class ImageSegmentation:
         trimap: str = "numbers",
         download: bool = False,
         segmenter: Any = None,
+        device_mode: str = "AUTO",
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The cut-outs, their opacity, and the garments of the clothes model."""
         numbers = (
@@ -127,10 +129,9 @@ class ImageSegmentation:
             empty = make_empty_mask(images)
             return make_empty_image(images, 4), empty, empty, empty, empty
         if segmenter is None:
-            segmenter = open_node_segmenter(model, compat=compat, download=download)
-        cutouts = [
-            cut_with(segmenter, load_image(picture), options) for picture in each(image_to_arrays(images), len(images))
-        ]
+            segmenter = open_node_segmenter(model, compat=compat, download=download, device_mode=device_mode)
+        pictures = each(image_to_arrays(images), len(images), segmenter)
+        cutouts = [cut_with(segmenter, load_image(picture), options) for picture in pictures]
         upper, lower, full = (_stack_part(cutouts, part) for part in _GARMENTS)
         return (
             arrays_to_image([cutout.rgba for cutout in cutouts]),

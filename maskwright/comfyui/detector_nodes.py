@@ -56,7 +56,7 @@ def _detect(
     image: Tensor,
     find: Callable[[AnyArray], SegmentResult],
     parts: Sequence[str] | None,
-    *,
+    *segmenters: Segmenter | None,
     threshold: float,
     dilation: float,
     crop_factor: float,
@@ -71,7 +71,7 @@ def _detect(
         return segs_to_value(dilate_segs(found, dilation) if dilation else found)
 
     results, single = [], []
-    for picture in each(image_to_arrays(image), len(image)):
+    for picture in each(image_to_arrays(image), len(image), *segmenters):
         found = find(picture)
         single.append(segments([found]))
         results.append(_only(found, parts))
@@ -111,7 +111,9 @@ class SubjectSegs(_Detector):
         self, image: Tensor, segmenter: Segmenter, parts: str = "", **tuning: Any
     ) -> tuple[SegsValue, list[SegsValue]]:
         """The segments."""
-        return _detect(image, segmenter, split_names(parts) or None, **tuning) if len(image) else _make_empty(image)
+        if not len(image):
+            return _make_empty(image)
+        return _detect(image, segmenter, split_names(parts) or None, segmenter, **tuning)
 
 
 class PersonSegs(_Detector):
@@ -197,4 +199,4 @@ class AnimeSegs(_Detector):
             mask = found.mask if remove_background else character(picture).mask
             return replace(found, masks={**found.masks, _CHARACTER: mask})
 
-        return _detect(image, find, wanted, **tuning)
+        return _detect(image, find, wanted, face, character, **tuning)

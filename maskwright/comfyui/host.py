@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import Error, MediaError, OptionError
+from ..errors import Error, LicenseNotAccepted, MediaError, OptionError
 from ..models.catalog import find_card
 from ..models.store import Arrival, Store
 from ..segmenters import Segmenter, open_segmenter
-from .engine import open_managed
+from .engine import find_device, open_managed, rest
 
 __all__ = [
     "MODEL_FOLDERS",
     "each",
-    "find_device",
     "find_file",
     "follow",
     "list_files",
@@ -31,6 +30,7 @@ __all__ = [
     "named",
     "open_node_segmenter",
     "open_store",
+    "place_of",
     "show",
 ]
 
@@ -91,8 +91,13 @@ def _vouch(arrival: Arrival) -> bool:
     return True
 
 
+def place_of(device_mode: str) -> tuple[str, bool]:
+    """The device that a node's `device_mode` means, and whether a network may stay there when its pictures are done."""
+    return "cpu" if device_mode == "CPU" else find_device(), device_mode == "Prefer GPU"
+
+
 def open_node_segmenter(
-    name: str, *, compat: bool | str = False, download: bool = False, device: str | None = None, stay: bool = True
+    name: str, *, compat: bool | str = False, download: bool = False, device_mode: str = "AUTO"
 ) -> Segmenter:
     """A model for a node: on the device ComfyUI computes on, in the memory ComfyUI manages.
 
@@ -100,12 +105,21 @@ def open_node_segmenter(
         name: A name of the catalog.
         compat: As for `open_segmenter`.
         download: Whether weights may be fetched over https.
-        device: Another device than ComfyUI's own.
-        stay: Whether a network may stay on the graphics card after a picture, for ComfyUI to free when it needs room.
+        device_mode: One of `inputs.DEVICE_MODE`.
+
+    Raises:
+        LicenseNotAccepted: The model is not for commercial use, and none of its files lies here.
+        Error: As `open_segmenter`.
     """
+    device, stay = place_of(device_mode)
     opener = functools.partial(open_managed, stay=stay)
-    device = find_device() if device is None else device
-    return open_segmenter(name, device=device, compat=compat, store=open_store(name, download=download), opener=opener)
+    store = open_store(name, download=download)
+    try:
+        return open_segmenter(name, device=device, compat=compat, store=store, opener=opener)
+    except LicenseNotAccepted as error:  # nobody can be asked in a node, but who puts a file there has decided
+        files = " or ".join(weights.file for weights in find_card(name).weights if weights.sources)
+        where = next((one for one in model_folders() if one.name == MODEL_FOLDERS[0]), store.home / "models")
+        raise LicenseNotAccepted(error.what, hint=f"put {files} into {where}, which accepts it") from error
 
 
 def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
@@ -180,22 +194,27 @@ def _inside(root: Path, name: str) -> Path:
     )
 
 
-def find_device() -> str:
-    """The device ComfyUI computes on, as our engines call it: `cpu`, `cuda:0`, `mps`; `auto` outside ComfyUI."""
-    management = _module("comfy.model_management")
-    return "auto" if management is None else str(management.get_torch_device())
+def each(items: Iterable[_Item], count: int, *segmenters: Segmenter | None) -> Iterator[_Item]:
+    """The items, with ComfyUI's progress bar moving on after each and its Cancel heard before each.
 
-
-def each(items: Iterable[_Item], count: int) -> Iterator[_Item]:
-    """The items, with ComfyUI's progress bar moving on after each and its Cancel heard before each."""
+    Args:
+        items: Pictures or masks.
+        count: How many they are.
+        segmenters: What looks at them; at the end their networks leave the graphics card, where they are not to stay.
+    """
     utils, management = _module("comfy.utils"), _module("comfy.model_management")
     bar = utils.ProgressBar(count) if utils is not None else None
-    for item in items:
-        if management is not None:
-            management.throw_exception_if_processing_interrupted()
-        yield item
-        if bar is not None:
-            bar.update(1)
+    try:
+        for item in items:
+            if management is not None:
+                management.throw_exception_if_processing_interrupted()
+            yield item
+            if bar is not None:
+                bar.update(1)
+    finally:
+        for segmenter in segmenters:
+            if segmenter is not None:
+                rest(segmenter.engine)
 
 
 def follow() -> Callable[[int, int], None]:

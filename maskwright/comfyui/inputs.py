@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["COMPAT", "DOWNLOAD", "Declaration", "choice", "fraction", "pixels", "socket", "switch", "text", "whole"]
+__all__ = [
+    "COMPAT",
+    "DEVICE_MODE",
+    "DOWNLOAD",
+    "Declaration",
+    "choice",
+    "fraction",
+    "pixels",
+    "socket",
+    "switch",
+    "text",
+    "whole",
+]
 
 Declaration: TypeAlias = tuple[Any, dict[str, Any]]
 
@@ -48,4 +60,8 @@ def whole(default: int, tooltip: str, *, low: int = 0, high: int = _LARGEST) -> 
 
 
 COMPAT = switch(False, "Give the numbers of the node this one stands in for, its known faults included.")
+DEVICE_MODE = choice(
+    ["AUTO", "Prefer GPU", "CPU"],
+    "AUTO leaves the graphics card after the run; Prefer GPU stays until ComfyUI needs the room.",
+)
 DOWNLOAD = switch(False, "Fetch the model over https if it is not on this machine. Off: only files on disk are used.")

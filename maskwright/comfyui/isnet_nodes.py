@@ -15,8 +15,8 @@ from ..refine import compose, masks
 from ..segmenters import Segmenter, open_segmenter
 from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_mask
 from .engine import open_module
-from .host import each, find_device, list_files, model_folders, open_node_segmenter, open_store
-from .inputs import COMPAT, DOWNLOAD, choice, socket, switch
+from .host import each, list_files, model_folders, open_node_segmenter, open_store, place_of
+from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket, switch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,6 @@ class ISNetSegment:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         """ComfyUI's description of the inputs."""
         threshold = {"default": 0.5, "min": 0, "max": 1, "step": 0.001}
-        devices = "AUTO leaves the graphics card after the run; Prefer GPU stays until ComfyUI needs the room."
         return {
             "required": {
                 "images": socket("IMAGE", "The pictures."),
@@ -53,7 +52,7 @@ class ISNetSegment:
                 ),
             },
             "optional": {
-                "device_mode": choice(["AUTO", "Prefer GPU", "CPU"], devices),
+                "device_mode": DEVICE_MODE,
                 "enabled": switch(True, "Off: the pictures pass unchanged, and the masks are empty."),
                 "isnet_model": socket("ISNET_MODEL", f"A loaded IS-Net. Left out: {_DEFAULT}."),
                 "compat": COMPAT,
@@ -79,7 +78,7 @@ class ISNetSegment:
         segmenter = _open(isnet_model, device_mode, _PROGRAM if compat else False, download)
         options = CutoutOptions(threshold=None if soft else threshold)
         cutouts, alphas = [], []
-        for picture in each(image_to_arrays(images), len(images)):
+        for picture in each(image_to_arrays(images), len(images), segmenter):
             if compat:
                 mask = segmenter(picture).mask
                 mask = mask if soft else masks.threshold(mask, threshold, strict=True)
@@ -93,13 +92,11 @@ class ISNetSegment:
 
 
 def _open(module: Any, device_mode: str, compat: bool | str, download: bool) -> Segmenter:
-    device = "cpu" if device_mode == "CPU" else find_device()
-    stay = device_mode == "Prefer GPU"
     if module is None:
-        return open_node_segmenter(_DEFAULT, compat=compat, download=download, device=device, stay=stay)
-    return open_segmenter(
-        getattr(module, _MARK, _DEFAULT), engine=open_module(module, device, stay=stay), compat=compat
-    )
+        return open_node_segmenter(_DEFAULT, compat=compat, download=download, device_mode=device_mode)
+    device, stay = place_of(device_mode)
+    engine = open_module(module, device, stay=stay)
+    return open_segmenter(getattr(module, _MARK, _DEFAULT), engine=engine, compat=compat)
 
 
 class ISNetLoader:

@@ -13,7 +13,7 @@ from ..pipeline import cut_with
 from ..segmenters import Segmenter
 from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_image, make_empty_mask
 from .host import each, open_node_segmenter
-from .inputs import DOWNLOAD, Declaration, choice, socket
+from .inputs import DEVICE_MODE, DOWNLOAD, Declaration, choice, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,11 +50,14 @@ class LoadModel:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         """ComfyUI's description of the inputs."""
         names = [card.name for card in catalog() if card.weights]
-        return {"required": {"model": choice(names, "The model's name.")}, "optional": {"download": DOWNLOAD}}
+        return {
+            "required": {"model": choice(names, "The model's name.")},
+            "optional": {"download": DOWNLOAD, "device_mode": DEVICE_MODE},
+        }
 
-    def run(self, model: str, download: bool = False) -> tuple[Segmenter]:
+    def run(self, model: str, download: bool = False, device_mode: str = "AUTO") -> tuple[Segmenter]:
         """The model."""
-        return (open_node_segmenter(model, download=download),)
+        return (open_node_segmenter(model, download=download, device_mode=device_mode),)
 
 
 class Segment:
@@ -81,7 +84,8 @@ class Segment:
         """The masks."""
         if not len(image):
             return (make_empty_mask(image),)
-        return (arrays_to_mask([segmenter(picture).mask for picture in each(image_to_arrays(image), len(image))]),)
+        pictures = each(image_to_arrays(image), len(image), segmenter)
+        return (arrays_to_mask([segmenter(picture).mask for picture in pictures]),)
 
 
 class CutOut:
@@ -112,7 +116,7 @@ class CutOut:
         options = CutoutOptions(**values)
         if not len(image):
             return make_empty_image(image, 4), make_empty_mask(image)
-        pictures = each(image_to_arrays(image), len(image))
+        pictures = each(image_to_arrays(image), len(image), segmenter)
         cutouts = [cut_with(segmenter, load_image(picture), options) for picture in pictures]
         return arrays_to_image([one.rgba for one in cutouts]), arrays_to_mask([one.alpha for one in cutouts])
 

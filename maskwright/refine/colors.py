@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
-from .foreground import estimate_foreground
-from .guided import enlarge_tile, scaled_hw, shrink_pair, tiles_where, unit_colors
+from .foreground import estimate_layers
+from .guided import Enlargement, scaled_hw, shrink_pair, unit_colors
 
 __all__ = ["match_foreground"]
 
@@ -26,7 +26,7 @@ def match_foreground(image: AnyArray, alpha: AnyArray) -> FloatArray:
         alpha: (H, W) float in [0, 1], 0 = transparent, 1 = opaque.
 
     Returns:
-        (H, W, 3) float32 in [0, 1]; RGB. The picture's own colours where alpha is 1, and away from the edge.
+        (H, W, 3) float32 in [0, 1]; RGB. The picture's own colours where alpha is 0 or 1, and away from the edge.
 
     Raises:
         ShapeError: The arrays are no image and alpha of one size.
@@ -49,13 +49,15 @@ def match_foreground(image: AnyArray, alpha: AnyArray) -> FloatArray:
     soft = ((opacity > 0) & (opacity < 1)).astype(np.float32)
     if not soft.any():
         return colors
-    both = np.concatenate([estimate_foreground(small, opacity), estimate_foreground(small, 1 - opacity)], axis=2)
-    maps = np.ascontiguousarray(both.transpose(2, 0, 1))  # (h, w, 6) -> (6, h, w)
-    for tile in tiles_where(soft, alpha.shape):
-        estimates = enlarge_tile(maps, alpha.shape, tile)
-        cover = alpha[tile]
-        own = colors[tile].transpose(2, 0, 1)  # (th, tw, 3) -> (3, th, tw)
-        missed = own - cover * estimates[:3] - (1 - cover) * estimates[3:]
+    maps = np.concatenate(estimate_layers(small, opacity), axis=2).transpose(2, 0, 1)  # (h, w, 6) -> (6, h, w)
+    maps = np.ascontiguousarray(maps)
+    enlargement = Enlargement(soft.shape, alpha.shape)
+    for rows, columns in enlargement.pixels_where(soft):
+        cover = alpha[rows, columns]
+        shown = (cover > 0) & (cover <= 1 - _SURE)
+        pixels, cover = (rows[shown], columns[shown]), cover[shown]
+        estimates = enlargement.values_at(maps, pixels)  # (6, P)
+        missed = colors[pixels].T - cover * estimates[:3] - (1 - cover) * estimates[3:]
         moved = estimates[:3] + missed * (cover / (cover**2 + (1 - cover) ** 2 + _HOLD))
-        colors[tile] = np.where(cover > 1 - _SURE, own, moved.clip(0, 1)).transpose(1, 2, 0)
+        colors[pixels] = moved.clip(0, 1).T
     return colors

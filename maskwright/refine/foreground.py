@@ -15,15 +15,17 @@ from ..errors import RangeError
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
 from .foreground_compat import estimate_foreground_compat, to_unit
 
-__all__ = ["estimate_foreground"]
+__all__ = ["estimate_foreground", "estimate_layers"]
 
 _Index: TypeAlias = NDArray[np.intp]
 
 _TRANSPARENT_TO = 1 / 510  # half a step of 8 bits; what opacity is farther from 0 and 1 is soft
 _OPAQUE_FROM = 1 - _TRANSPARENT_TO
+_REGULARIZATION = 1e-3
 _SMALL = 32  # pixels a side up to which a level counts as small
 _SMALL_SWEEPS, _SWEEPS = 10, 4
 _BLOCK = 1 << 14  # pixels worked on together: what they need stays in the cache
+_FOREGROUND, _BACKGROUND = slice(3), slice(3, 6)  # among the six numbers of a pixel
 _BESIDE = ((0, -1), (0, 1), (-1, 0), (1, 0))
 _SAMPLES = 256  # a side, for the mean colours that everything starts from
 
@@ -97,7 +99,7 @@ def estimate_foreground(
     alpha = check_mask(alpha, "alpha")
     check_same_size(image, alpha, ("image", "alpha"))
     if regularization is None:
-        regularization = 1e-5 if compat else 1e-3
+        regularization = 1e-5 if compat else _REGULARIZATION
     if not 0 < np.float32(regularization) < np.inf:
         raise RangeError("regularization", expected="above 0", got=f"{regularization:g}", hint="leave it out")
     if not 0 <= gradient_weight < np.inf:
@@ -105,12 +107,29 @@ def estimate_foreground(
     picture = _Picture(image, alpha, np.float32(regularization), np.float32(gradient_weight))
     if compat:
         return estimate_foreground_compat(*picture)
-    foreground = to_unit(image)
-    levels = _levels(alpha)
+    return _separate(picture, (_FOREGROUND,))[0]
+
+
+def estimate_layers(image: AnyArray, alpha: FloatArray) -> tuple[FloatArray, ...]:
+    """The foreground as by `estimate_foreground`, and the background as by it from 1 - alpha, both (H, W, 3).
+
+    Args:
+        image: (H, W, 3) uint8, uint16, or float in [0, 1]; RGB.
+        alpha: (H, W) float32 in [0, 1], 0 = transparent, 1 = opaque.
+    """
+    return _separate(_Picture(image, alpha, np.float32(_REGULARIZATION), np.float32(1)), (_FOREGROUND, _BACKGROUND))
+
+
+def _separate(picture: _Picture, layers: tuple[slice, ...]) -> tuple[FloatArray, ...]:
+    """(H, W, 3) the colours of each of these layers; the picture's own where it is not soft."""
+    levels = _levels(picture.alpha)
     places = levels[0].places
+    separated = tuple(to_unit(picture.colors) for _ in layers)
     if places.size:
-        foreground.reshape(-1, 3)[places] = _estimate(picture, levels)[:3].T
-    return foreground
+        estimates = _estimate(picture, levels)
+        for colors, layer in zip(separated, layers, strict=True):
+            colors.reshape(-1, 3)[places] = estimates[layer].T
+    return separated
 
 
 def _levels(alpha: FloatArray) -> list[_Level]:
@@ -193,31 +212,28 @@ def _prepare(
     y, x = np.divmod(places, width)
     at = _source(picture, level.step, y, x)
     alpha, colors = picture.alpha.ravel()[at], _pick_colors(picture, at)
-    neighbours = np.empty((4, pixels.size), dtype=np.intp)
-    weights = np.empty((2, 4, pixels.size), dtype=np.float32)
-    fixed = []
-    for beside, (dy, dx) in enumerate(_BESIDE):
-        inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-        place = places + dy * width + dx
-        found = np.searchsorted(level.places, place) if dy else pixels + dx
-        found = found.clip(0, level.places.size - 1)
-        soft = inside & (level.places[found] == place)
-        at = _source(picture, level.step, (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1))
-        other = picture.alpha.ravel()[at]
-        opaque = other > 0.5
-        # A neighbour that is not soft has a foreground or a background; for the other the pixel stands itself.
-        pull = picture.regularization + picture.gradient_weight * np.abs(alpha - other)
-        weights[0, beside] = pull * (inside & (soft | opaque))
-        weights[1, beside] = pull * (inside & (soft | ~opaque))
-        outside = np.flatnonzero(inside & ~soft)
-        neighbours[beside] = np.where(soft, found, pixels)
-        neighbours[beside, outside] = first_fixed + np.arange(outside.size)
-        first_fixed += outside.size
-        fixed.append(start[:, outside])
-        for part, known in ((slice(3), opaque[outside]), (slice(3, 6), ~opaque[outside])):
-            fixed[-1][part, known] = _pick_colors(picture, at[outside[known]])
+    # The four neighbours of each pixel at once: (4, N).
+    down, right = (np.array(steps)[:, np.newaxis] for steps in zip(*_BESIDE, strict=True))
+    y, x = y + down, x + right
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    place = places + (down * width + right)
+    found = np.searchsorted(level.places, place.ravel()).reshape(place.shape).clip(0, level.places.size - 1)
+    soft = inside & (level.places[found] == place)
+    at = _source(picture, level.step, y.clip(0, height - 1), x.clip(0, width - 1))
+    other = picture.alpha.ravel()[at]
+    opaque = other > 0.5
+    # A neighbour that is not soft has a foreground or a background; for the other the pixel stands itself.
+    pull = picture.regularization + picture.gradient_weight * np.abs(alpha - other)
+    weights = np.stack([pull * (inside & (soft | opaque)), pull * (inside & (soft | ~opaque))])  # (2, 4, N)
+    outside = inside & ~soft
+    beside, which = np.nonzero(outside)
+    neighbours = np.where(soft, found, pixels)
+    neighbours[outside] = first_fixed + np.arange(which.size)
+    fixed = start[:, which]
+    for part, known in ((_FOREGROUND, opaque[outside]), (_BACKGROUND, ~opaque[outside])):
+        fixed[part, known] = _pick_colors(picture, at[beside[known], which[known]])
     weights, gains = _gains(weights, alpha, picture.regularization)
-    return _Block(pixels, neighbours, weights, gains, alpha, colors), np.concatenate(fixed, axis=1)
+    return _Block(pixels, neighbours, weights, gains, alpha, colors), fixed
 
 
 def _source(picture: _Picture, step: int, y: _Index, x: _Index) -> _Index:
@@ -250,12 +266,15 @@ def _gains(weights: FloatArray, alpha: FloatArray, hold: np.float32) -> tuple[Fl
 
 def _sweep(colors: FloatArray, block: _Block) -> None:
     """Renew the pixels of a block in the state (6, N + fixed)."""
-    means = []
-    for part, weights in zip((colors[:3], colors[3:]), block.weights, strict=True):
-        mean = part.take(block.neighbours[0], axis=1) * weights[0]
-        for neighbours, weight in zip(block.neighbours[1:], weights[1:], strict=True):
-            mean += part.take(neighbours, axis=1) * weight
-        means.append(mean)
-    missed = block.colors - block.alpha * means[0] - (1 - block.alpha) * means[1]
-    for part, mean, gain in zip((colors[:3], colors[3:]), means, block.gains, strict=True):
-        part[:, block.pixels] = (mean + gain * missed).clip(0, 1)
+    size = block.pixels.size
+    layers = colors.reshape(2, 3, -1)  # (6, M) -> foreground and background (2, 3, M)
+    weights = block.weights[:, :, np.newaxis]  # (2, 4, N) -> (2, 4, 1, N)
+    mean = colors.take(block.neighbours[0], axis=1).reshape(2, 3, size)
+    mean *= weights[:, 0]
+    for beside in (1, 2, 3):
+        other = colors.take(block.neighbours[beside], axis=1).reshape(2, 3, size)
+        other *= weights[:, beside]
+        mean += other
+    missed = block.colors - block.alpha * mean[0] - (1 - block.alpha) * mean[1]
+    mean += block.gains[:, np.newaxis] * missed
+    layers[..., block.pixels] = mean.clip(0, 1, out=mean)

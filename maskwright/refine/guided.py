@@ -6,27 +6,35 @@ the functions are enlarged and applied to the full one, whose detail they take u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import resize, resize_map
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size, to_8_bit
 from .trimap import edge_weight
 
 __all__ = [
+    "Enlargement",
+    "affine_values",
     "apply_affine",
-    "enlarge_tile",
     "fit_affine",
+    "fit_affine_at",
     "guided_alpha",
     "merge_edge",
     "scaled_hw",
     "shrink_pair",
-    "tiles_where",
     "unit_colors",
 ]
 
-_TILE = 64  # pixels; the side of what is worked on at a time
+Bits: TypeAlias = NDArray[np.bool_]
+Index: TypeAlias = NDArray[np.intp]
+Pixels: TypeAlias = tuple[Index, Index]  # rows and columns
+
+_PIXELS = 1 << 18  # of the picture, looked at together: what they need stays in the cache
+_WINDOWS = 4000  # fitted together: what they need stays in the cache
 _SIDE = 256  # pixels; the longer side on which the guided filter works
 _RADIUS = 2
 _ROUNDS = 3
@@ -170,74 +178,161 @@ def _solve3(matrix: dict[tuple[int, int], AnyArray], right: list[AnyArray]) -> l
 
 
 def apply_affine(affine: FloatArray, colors: FloatArray) -> FloatArray:
-    """The affine functions' values, in [0, 1], at colours of the same or of a larger size.
+    """The affine functions' values, in [0, 1], at the colours of each pixel.
 
     Args:
         affine: (4, h, w) from `fit_affine`.
-        colors: (H, W, 3) in [0, 1].
+        colors: (h, w, 3) in [0, 1].
     """
-    size_hw = colors.shape[:2]
-    if affine.shape[1:] != size_hw:
-        affine = enlarge_tile(affine, size_hw, (slice(0, size_hw[0]), slice(0, size_hw[1])))
-    value: FloatArray = affine[3].copy()
-    for channel in range(3):
-        value += affine[channel] * colors[..., channel]
-    return value.clip(0, 1, out=value)
+    return affine_values(affine, np.moveaxis(colors, 2, 0))
+
+
+def affine_values(affine: Iterable[FloatArray], colors: Iterable[FloatArray]) -> FloatArray:
+    """Values in [0, 1] of affine functions, three slopes and an offset, at three channels of colours."""
+    *slopes, offset = affine
+    value: FloatArray = offset.copy()
+    for slope, channel in zip(slopes, colors, strict=True):
+        value += slope * channel
+    value.clip(0, 1, out=value)
+    return value
 
 
 def merge_edge(image: AnyArray, mask: FloatArray, affine: FloatArray, weight: FloatArray) -> FloatArray:
-    """The mask with its edge replaced by the affine functions' values, tile by tile where there is an edge.
+    """The mask with its edge replaced by the affine functions' values.
 
     Args:
         image: (H, W, 3) uint8, uint16, or float in [0, 1].
         mask: (H, W) float32 in [0, 1].
-        affine: (4, h, w) from `fit_affine`.
+        affine: (4, h, w) from `fit_affine` or `fit_affine_at`.
         weight: (h, w) in [0, 1], how much of the value replaces the mask.
     """
     alpha = np.array(mask)
     maps = np.concatenate([affine, weight[np.newaxis]])  # (4, h, w), (h, w) -> (5, h, w)
-    for tile in tiles_where(weight, mask.shape):
-        *slopes, offset, share = enlarge_tile(maps, mask.shape, tile)
-        colors = image[tile]
-        scale = np.float32(1 / np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1)
-        value = offset
-        for channel, slope in enumerate(slopes):
-            value += slope * (colors[..., channel].astype(np.float32) * scale)
-        np.clip(value, 0, 1, out=value)
-        value -= mask[tile]
+    scale = np.float32(1 / np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1)
+    enlargement = Enlargement(weight.shape, mask.shape)
+    for pixels in enlargement.pixels_where(weight):
+        *functions, share = enlargement.values_at(maps, pixels)
+        channels = (image[..., channel][pixels].astype(np.float32) * scale for channel in range(3))
+        value = affine_values(functions, channels)
+        value -= mask[pixels]
         value *= share
-        alpha[tile] += value
+        alpha[pixels] += value
     return alpha.clip(0, 1, out=alpha)
 
 
-def tiles_where(small: FloatArray, size_hw: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """The tiles of a picture in which a small map (h, w), enlarged to it, is not 0, as rows and columns."""
-    near = [
-        [(slice(start, min(start + _TILE, length)), *_span(start, length, count)) for start in range(0, length, _TILE)]
-        for length, count in zip(size_hw, small.shape, strict=True)
-    ]
-    for rows, top, bottom in near[0]:
-        for columns, left, right in near[1]:
-            if small[top:bottom, left:right].any():
-                yield rows, columns
+class Enlargement:
+    """Small maps enlarged to a picture's size, at some of its pixels: bilinear, half-pixel centres.
+
+    Args:
+        small_hw: Height and width of the maps.
+        size_hw: Height and width of the picture.
+    """
+
+    def __init__(self, small_hw: tuple[int, ...], size_hw: tuple[int, ...]) -> None:
+        self._small_hw, self._size_hw = small_hw, size_hw
+        self._first, self._share = zip(*map(_samples, size_hw, small_hw), strict=True)
+
+    def pixels_where(self, small: FloatArray) -> Iterator[Pixels]:
+        """Rows and columns of the pixels where a map (h, w), enlarged, is not 0, a few at a time."""
+        near = small != 0
+        near[:-1] |= near[1:].copy()
+        near[:, :-1] |= near[:, 1:].copy()
+        height, width = self._size_hw
+        lengths = np.bincount(self._first[1], minlength=near.shape[1])  # how many columns lie right of each sample
+        begins = np.cumsum(lengths) - lengths
+        step = max(1, _PIXELS // width)
+        for start in range(0, height, step):
+            rows, samples = np.nonzero(near.take(self._first[0][start : start + step], axis=0))
+            if rows.size:
+                many = lengths[samples]
+                columns = np.repeat(begins[samples] - (np.cumsum(many) - many), many)
+                columns += np.arange(columns.size)
+                yield np.repeat(rows + start, many), columns
+
+    def values_at(self, maps: FloatArray, pixels: Pixels) -> FloatArray:
+        """(N, P) what maps (N, h, w), enlarged, are at the pixels."""
+        height, width = self._small_hw
+        (top, down), (left, right) = (
+            (first.take(places), share.take(places))
+            for first, share, places in zip(self._first, self._share, pixels, strict=True)
+        )
+        planes = maps.reshape(maps.shape[0], -1)  # (N, h, w) -> (N, h * w)
+        corner, below = top * width + left, width * (height > 1)
+        sides: list[FloatArray] = []
+        for beside in (0, int(width > 1)):
+            upper = planes.take(corner + beside, axis=1)
+            lower = planes.take(corner + (beside + below), axis=1)
+            lower -= upper
+            lower *= down
+            upper += lower
+            sides.append(upper)
+        enlarged, far = sides
+        far -= enlarged
+        far *= right
+        enlarged += far
+        return enlarged
 
 
-def _span(start: int, length: int, count: int) -> tuple[int, int]:
-    """The first and one past the last of `count` samples that a tile from `start` on is interpolated from."""
-    end = min(start + _TILE, length)
-    return max(0, start * count // length - 1), min(count, -(-end * count // length) + 1)
+def _samples(length: int, count: int) -> tuple[Index, FloatArray]:
+    """The first of the two of `count` samples that each of `length` places lies between; the share of the second."""
+    positions = np.clip((np.arange(length) + 0.5) * (count / length) - 0.5, 0, count - 1)
+    first = np.minimum(positions.astype(np.intp), max(count - 2, 0))
+    return first, (positions - first).astype(np.float32)
 
 
-def enlarge_tile(maps: FloatArray, size_hw: tuple[int, ...], tile: tuple[slice, slice]) -> FloatArray:
-    """A tile of the maps (N, h, w) enlarged to `size_hw`: bilinear, half-pixel centres, clamped at the frame."""
-    for axis, part in ((1, tile[0]), (2, tile[1])):
-        count, length = maps.shape[axis], size_hw[axis - 1]
-        positions = np.clip((np.arange(part.start, part.stop) + 0.5) * (count / length) - 0.5, 0, count - 1)
-        first = np.minimum(positions.astype(np.intp), max(count - 2, 0))
-        share = (positions - first).astype(np.float32)
-        low = maps.take(first, axis=axis)
-        high = maps.take(np.minimum(first + 1, count - 1), axis=axis)
-        high -= low
-        high *= share[:, np.newaxis] if axis == 1 else share
-        maps = low + high
-    return maps
+def fit_affine_at(colors: FloatArray, values: FloatArray, band: Bits, epsilon: float) -> FloatArray:
+    """As `fit_affine` with windows of 3 x 3 and no weights, right in and beside the band; elsewhere the value itself.
+
+    Args:
+        colors: (h, w, 3) in [0, 1].
+        values: (h, w), what is to be explained.
+        band: (h, w), where the functions are wanted.
+        epsilon: Resists steep functions; squared colour units of [0, 1].
+    """
+    affine = np.zeros((4, *values.shape), dtype=np.float32)
+    affine[3] = values
+    wanted = _widened(band)
+    rows, columns = np.nonzero(_widened(wanted))
+    # One pixel more on each side, as at the border, so that every pixel has eight others around it.
+    padded = np.pad(np.dstack([colors, values]), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    width = padded.shape[1]
+    parts = np.ascontiguousarray(padded.reshape(-1, 4).T)  # (h + 2, w + 2, 4) -> (4, (h + 2) * (w + 2))
+    steps = [(down + 1) * width + right + 1 for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    centers = rows * width + columns
+    fits = np.empty((4, centers.size), dtype=np.float32)
+    for first in range(0, centers.size, _WINDOWS):
+        some = slice(first, first + _WINDOWS)
+        inside = np.stack([parts.take(centers[some] + step, axis=1) for step in steps])
+        fits[:, some] = _fit_windows(inside, epsilon)
+    number = np.zeros(values.shape, dtype=np.intp)
+    number[rows, columns] = np.arange(rows.size)
+    number = np.pad(number, 1, mode="edge")
+    rows, columns = np.nonzero(wanted)
+    total = np.zeros((4, rows.size), dtype=np.float32)
+    for step in steps:
+        total += fits.take(number.take(rows * width + columns + step), axis=1)
+    affine[:, rows, columns] = total / np.float32(9)
+    return affine
+
+
+def _fit_windows(inside: FloatArray, epsilon: float) -> FloatArray:
+    """(4, N) the affine functions of N windows, of whose nine pixels (9, 4, N) has colours and values; overwritten."""
+    center = inside.sum(axis=0) / np.float32(9)  # (9, 4, N) -> (4, N)
+    inside -= center
+    covariance = {(a, b): np.einsum("in,in->n", inside[:, a], inside[:, b]) / np.float32(9) for a, b in _PAIRS}
+    for a in range(3):
+        covariance[a, a] += np.float32(epsilon)
+    slopes = _solve3(covariance, [covariance[3, a] for a in range(3)])
+    offset = center[3] - sum(slope * middle for slope, middle in zip(slopes, center[:3], strict=True))
+    return np.stack([*slopes, offset])
+
+
+def _widened(band: Bits) -> Bits:
+    """The band and the pixels that touch it, corners included."""
+    wide: Bits = band.copy()
+    wide[1:] |= band[:-1]
+    wide[:-1] |= band[1:]
+    tall = wide.copy()
+    wide[:, 1:] |= tall[:, :-1]
+    wide[:, :-1] |= tall[:, 1:]
+    return wide

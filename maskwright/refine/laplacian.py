@@ -152,7 +152,7 @@ def window_products(colors: _Double, epsilon: float) -> tuple[_Double, _Double]:
     colors -= colors.sum(axis=0) / 9
     # Sums of squares instead of the covariance leave out a 9, and the products come out divided by it.
     spread = {(a, b): np.einsum("in,in->n", colors[:, a], colors[:, b]) for a, b in _UPPER}
-    term = np.empty((9, colors.shape[2]))
+    term = np.empty_like(colors[:, 0])
     for a in range(3):
         spread[a, a] += epsilon
     for a in range(3):  # Gram-Schmidt in the order of a Cholesky factorisation

@@ -8,6 +8,7 @@ border.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -49,7 +50,8 @@ _Bits = NDArray[np.bool_]
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
 _EIGHT = np.ones((3, 3), dtype=bool)
 _LEVEL = 0.5  # from here on a pixel counts as selected
-_MEDIAN_VALUES = 1 << 23  # values gathered at a time
+_STEPS = (1 << 16) - 1  # between 0 and 1, to which values are rounded to be ranked
+_MEDIAN_TILE = 320  # pixels; the side of what is compared at a time
 
 
 def threshold(mask: AnyArray, level: float = 0.5, *, strict: bool = False) -> FloatArray:
@@ -197,7 +199,8 @@ def smooth(mask: AnyArray, pixels: float) -> FloatArray:
     """The mask with a rounder outline: each pixel takes the median within a Euclidean distance.
 
     Straight edges stay where they are and as soft as they are; corners, bumps and notches smaller than the
-    distance are rounded off. The time it takes rises with the square of the distance.
+    distance are rounded off. Values that are the same in 16 bits count as one. The time it takes rises with the
+    number of pixels, the square of the distance, and the bits in which neighbouring values differ.
 
     Args:
         mask: (H, W) float in [0, 1] or bool; 1 = selected.
@@ -221,20 +224,17 @@ def smooth(mask: AnyArray, pixels: float) -> FloatArray:
     mask = check_mask(mask)
     radius = min(checked_pixels(pixels), float(np.hypot(*mask.shape)))
     reach = int(radius)
-    padded = np.pad(mask, reach, mode="edge")
-    dy, dx = np.nonzero(np.hypot(*np.ogrid[-reach : reach + 1, -reach : reach + 1]) <= radius)
-    offsets = dy * padded.shape[1] + dx
-    # Away from every edge the median is the pixel itself.
-    busy = _disc_extreme(mask, radius, np.maximum) > _disc_extreme(mask, radius, np.minimum)
-    rows, cols = np.nonzero(busy)
-    smoothed = np.array(mask)
-    step = max(1, _MEDIAN_VALUES // offsets.size)
-    for start in range(0, rows.size, step):
-        y, x = rows[start : start + step], cols[start : start + step]
-        around = padded.ravel()[(y * padded.shape[1] + x)[:, np.newaxis] + offsets]  # (N, offsets)
-        middle = offsets.size // 2
-        smoothed[y, x] = np.partition(around, middle, axis=1)[:, middle]
-    return smoothed
+    if reach == 0:
+        return np.array(mask)
+    values = np.rint(mask * np.float32(_STEPS)).astype(np.uint16)
+    levels = np.flatnonzero(np.bincount(values.ravel()))
+    rank = np.zeros(_STEPS + 1, dtype=np.uint8 if levels.size <= 256 else np.uint16)
+    rank[levels] = np.arange(levels.size)
+    ranks = rank[values]
+    middle = _disc_median(ranks, radius)
+    value = np.empty(levels.size, dtype=np.float32)
+    value[ranks] = mask  # of those in one step, one stands for all
+    return np.where(middle == ranks, mask, value[middle])
 
 
 def fill_holes(mask: AnyArray, area: float) -> FloatArray:
@@ -358,6 +358,36 @@ def mask_to_bytes(mask: FloatArray) -> NDArray[np.uint8]:
     """The mask in 8 bits, 255 = selected, rounded to even."""
     values: NDArray[np.uint8] = np.rint(mask * np.float32(255)).astype(np.uint8)
     return values
+
+
+def _disc_median(ranks: AnyArray, radius: float) -> AnyArray:
+    """The median within `radius` of each pixel of unsigned integers, beyond the frame as at the border.
+
+    Bit by bit: the median has a bit if with it more than half of the disc reaches as high. Tile by tile, so that what
+    is compared fits into the processor's cache, and only the bits in which a tile's values differ.
+    """
+    reach = int(radius)
+    height, width = ranks.shape
+    padded = np.pad(ranks, reach, mode="edge")
+    disc = np.argwhere(np.hypot(*np.ogrid[-reach : reach + 1, -reach : reach + 1]) <= radius).tolist()
+    median = np.empty_like(ranks)
+    for top, left in product(range(0, height, _MEDIAN_TILE), range(0, width, _MEDIAN_TILE)):
+        answer = median[top : top + _MEDIAN_TILE, left : left + _MEDIAN_TILE]
+        rows, columns = answer.shape
+        around = padded[top : top + rows + 2 * reach, left : left + columns + 2 * reach]
+        least = int(around.min())
+        bits = (least ^ int(around.max())).bit_length()
+        answer[...] = least >> bits << bits
+        count = np.empty(answer.shape, dtype=np.uint8 if len(disc) < 256 else np.uint32)
+        reached = np.empty(answer.shape, dtype=np.bool_)
+        for bit in reversed(range(bits)):
+            candidate = answer | ranks.dtype.type(1 << bit)
+            count[...] = 0
+            for down, right in disc:
+                np.greater_equal(around[down : down + rows, right : right + columns], candidate, out=reached)
+                count += reached.view(np.uint8)
+            np.copyto(answer, candidate, where=count > len(disc) // 2)
+    return median
 
 
 def _disc_extreme(mask: FloatArray, radius: float, extreme: np.ufunc) -> FloatArray:

@@ -18,7 +18,16 @@ from ..geometry import resize_map
 from ..types import AnyArray, FloatArray, check_image, check_mask, check_same_size
 from .alpha import estimate_alpha
 from .budget import FINEST, Budget, MattingPlan, parse_budget, plan_exact, plan_refinement
-from .guided import apply_affine, fit_affine, guided_alpha, merge_edge, scaled_hw, shrink_pair
+from .guided import (
+    Enlargement,
+    Pixels,
+    affine_values,
+    fit_affine_at,
+    guided_alpha,
+    merge_edge,
+    scaled_hw,
+    shrink_pair,
+)
 from .laplacian import window_products
 from .trimap import SURE, edge_weight, make_trimap
 
@@ -27,21 +36,24 @@ if TYPE_CHECKING:
 
 __all__ = ["match_alpha", "refine_alpha"]
 
-_Bits: TypeAlias = NDArray[np.bool_]
-_Double: TypeAlias = NDArray[np.float64]
 _Index: TypeAlias = NDArray[np.intp]
 
 _LEAST_SIDE = 16
 _COARSEST = 128  # pixels; the longer side of the first solution
 _EPSILON = 1e-5  # of the matting windows
-_MASK_PULL = 3e-3  # how much a sure pixel of the mask counts against the colours
+_FIRST_PULL = 3e-3  # how much a sure pixel of the mask counts against the colours at the first level
+_MASK_PULL = 1e-1  # and at those after it, where the solution before says what the colours have to say from afar
+_SURENESS = (
+    8  # the power of 2 mask - 1 that it counts by: 0.1 from sure a sixth of that, 0.25 from sure next to nothing
+)
 _LEVEL_PULL = 5e-2  # how much the solution of the level before counts
-_LEAST_PULL = 1e-6
+_LEAST_PULL = 1e-5
 _PREVIOUS_PULL = 2e-2  # how much the frame before counts where it agrees with the mask
 _AFFINE_EPSILON = 1e-4
-_MARGIN = 4  # pixels around the band in which its functions hold
+_WINDOWS = 6000  # worked on together: what they need stays in the cache
+_POSITIONS = list(combinations_with_replacement(range(9), 2))  # each two pixels of a window
 _ITERATIONS = 300
-_TOLERANCE = 1e-4  # of the residual
+_TOLERANCE = 1e-3  # of the residual
 
 
 def match_alpha(
@@ -151,36 +163,33 @@ def refine_alpha(
     affine: FloatArray | None = None
     for size_hw in sizes:
         colors, coarse = shrink_pair(finest, small, size_hw)
-        prior, pull = coarse.astype(np.float64), _MASK_PULL * (2 * coarse.astype(np.float64) - 1) ** 2 + _LEAST_PULL
-        if affine is not None:
-            prior, pull = apply_affine(affine, colors).astype(np.float64), np.full(coarse.shape, _LEVEL_PULL)
-        if before is not None:
-            prior, pull = _with_previous(prior, pull, resize_map(before, size_hw, "area"), coarse)
         weight = edge_weight(coarse)
-        alpha = _solve(colors, coarse, weight > 0, prior, pull)
-        affine = _fit_near(colors, alpha, weight > 0)
+        rows, columns = np.nonzero(weight)
+        pixels = rows, columns
+        said = coarse[pixels]
+        sureness = (2 * said - 1) ** _SURENESS
+        prior, pull = said, _FIRST_PULL * sureness + _LEAST_PULL
+        if affine is not None:
+            functions = Enlargement(affine.shape[1:], size_hw).values_at(affine, pixels)
+            prior, pull = affine_values(functions, colors[pixels].T), np.full_like(said, _LEVEL_PULL)
+            prior, pull = _together(prior, pull, said, _MASK_PULL * sureness)
+        if before is not None:
+            was = resize_map(before, size_hw, "area")[pixels]
+            prior, pull = _together(prior, pull, was, _PREVIOUS_PULL * (1 - 2 * np.abs(was - said)).clip(0, 1))
+        # At the first level a pull may be next to nothing, and single precision would lose it.
+        alpha = _solve(colors.astype(np.float64) if affine is None else colors, coarse, pixels, prior, pull)
+        affine = fit_affine_at(colors, alpha, weight > 0, _AFFINE_EPSILON)
     if affine is None or mask.shape == sizes[-1]:
         return (mask + weight * (alpha - mask)).astype(np.float32)
     return merge_edge(image, mask, affine, weight)
 
 
-def _fit_near(colors: FloatArray, alpha: FloatArray, band: _Bits) -> FloatArray:
-    """(4, h, w) alpha as affine functions of colour, right in the rectangle around the band and 0 elsewhere."""
-    rows, columns = (_span(np.flatnonzero(band.any(axis=axis))) for axis in (1, 0))
-    affine = np.zeros((4, *alpha.shape), dtype=np.float32)
-    affine[:, rows, columns] = fit_affine(colors[rows, columns], alpha[rows, columns], None, 1, _AFFINE_EPSILON)
-    return affine
-
-
-def _span(places: _Index) -> slice:
-    """From a few before the first place to a few after the last; all where there is none."""
-    return slice(max(0, int(places[0]) - _MARGIN), int(places[-1]) + 1 + _MARGIN) if places.size else slice(None)
-
-
-def _with_previous(prior: _Double, pull: _Double, before: FloatArray, mask: FloatArray) -> tuple[_Double, _Double]:
-    """The prior and its pull, together with the frame before's, which counts as far as it agrees with the mask."""
-    trust = _PREVIOUS_PULL * (1 - 2 * np.abs(before - mask)).clip(0, 1)
-    return (pull * prior + trust * before) / (pull + trust), pull + trust
+def _together(
+    prior: FloatArray, pull: FloatArray, other: FloatArray, its_pull: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """One prior and its pull, which say the same as two."""
+    both = pull + its_pull
+    return (pull * prior + its_pull * other) / both, both
 
 
 def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
@@ -192,29 +201,29 @@ def _sizes(size_hw: tuple[int, ...], side: int) -> list[tuple[int, int]]:
     return list(dict.fromkeys(scaled_hw(size_hw, each) for each in sides))
 
 
-def _solve(colors: FloatArray, known: FloatArray, band: _Bits, prior: _Double, pull: _Double) -> FloatArray:
-    """Alpha of the band's pixels, which the windows' colours and the prior agree on best; elsewhere `known`.
+def _solve(colors: AnyArray, known: FloatArray, pixels: Pixels, prior: FloatArray, pull: FloatArray) -> FloatArray:
+    """Alpha of the pixels, which the windows' colours and the prior agree on best; elsewhere `known`.
 
     Args:
-        colors: (h, w, 3) in [0, 1].
+        colors: (h, w, 3) float in [0, 1], in the precision wanted.
         known: (h, w) in [0, 1].
-        band: (h, w), what is solved for.
-        prior: (h, w) in [0, 1], what alpha would be without colours.
-        pull: (h, w) above 0, how much that counts.
+        pixels: (N,) row and (N,) column of what is solved for.
+        prior: (N,) in [0, 1], what alpha would be without colours.
+        pull: (N,) above 0, how much that counts.
     """
-    alpha = known.astype(np.float64)
-    rows, columns = np.nonzero(band)
-    if not rows.size:
+    if not pixels[0].size:
         return known
-    alpha[band] = 0
-    matrix, right = _equations(colors, alpha, (rows, columns))
-    matrix.setdiag(matrix.diagonal() + pull[band])
-    alpha[band] = _conjugate_gradients(matrix, right + pull[band] * prior[band], prior[band]).clip(0, 1)
-    return alpha.astype(np.float32)
+    alpha: FloatArray = known.copy()
+    alpha[pixels] = 0
+    matrix, diagonal, right = _equations(colors, alpha, pixels, pull)
+    alpha[pixels] = _conjugate_gradients(matrix, diagonal, right + pull * prior, prior).clip(0, 1)
+    return alpha
 
 
-def _equations(colors: FloatArray, known: _Double, pixels: tuple[_Index, _Index]) -> tuple[csr_array, _Double]:
-    """The matting Laplacian among the pixels, and the right side that known pixels, 0 elsewhere, give."""
+def _equations(
+    colors: AnyArray, known: FloatArray, pixels: Pixels, pull: FloatArray
+) -> tuple[csr_array, AnyArray, AnyArray]:
+    """The matting Laplacian among the pixels, pulled; its diagonal; the right side by known pixels, 0 elsewhere."""
     from scipy.sparse import csr_array
 
     count, width = pixels[0].size, known.shape[1]
@@ -223,15 +232,15 @@ def _equations(colors: FloatArray, known: _Double, pixels: tuple[_Index, _Index]
     # No window reaches beyond the frame: what would lie there has a coefficient of 0, whatever is found in its place.
     beside = (places + _beside(width, 2)[:, np.newaxis]).clip(0, known.size - 1)  # (25, N)
     right = -(stencil * known.ravel()[beside]).sum(axis=0)
+    stencil[12] += pull
+    diagonal = stencil[12].copy()
     number = np.full(known.size, -1, dtype=np.int32)
     number[places] = np.arange(count, dtype=np.int32)
-    columns = number[beside]
-    stencil[columns < 0] = 0
-    columns = np.where(columns < 0, number[places], columns)
-    starts = np.arange(0, 25 * count + 1, 25, dtype=np.int32)
-    matrix = csr_array((stencil.T.ravel(), columns.T.ravel(), starts), shape=(count, count))
-    matrix.sum_duplicates()
-    return matrix, right
+    columns = np.ascontiguousarray(number[beside].T)  # (25, N) -> (N, 25)
+    among = columns >= 0
+    starts = np.concatenate([[0], np.cumsum(among.sum(axis=1))]).astype(np.int32)
+    matrix = csr_array((stencil.T[among], columns[among], starts), shape=(count, count))
+    return matrix, diagonal, right
 
 
 def _beside(width: int, reach: int) -> _Index:
@@ -240,40 +249,49 @@ def _beside(width: int, reach: int) -> _Index:
     return (steps[:, np.newaxis] * width + steps).ravel()
 
 
-def _stencil(colors: FloatArray, places: _Index) -> _Double:
+def _stencil(colors: AnyArray, places: _Index) -> AnyArray:
     """(25, N) coefficients of the matting Laplacian of the pixels, by the neighbour's offset."""
     height, width, _ = colors.shape
-    window = _beside(width, 1)
+    steps = _beside(width, 1)
     touched = np.zeros((height, width), dtype=bool)
-    for step in window:  # in the first or last column it may wrap around, to one that holds no centre either
+    for step in steps:  # in the first or last column it may wrap around, to one that holds no centre either
         touched.ravel()[(places + step).clip(0, touched.size - 1)] = True
     touched[[0, -1]] = touched[:, [0, -1]] = False
     centers = np.flatnonzero(touched)
-    planes = colors.reshape(-1, 3).T.astype(np.float64)  # (h, w, 3) -> (3, h * w)
-    colors_by_window = np.stack([planes[:, centers + step] for step in window])  # (9, 3, windows)
-    left, right = window_products(colors_by_window, _EPSILON)
-    # Where a pixel's equation stands; those of known pixels come last, all on one another.
-    row = np.full(height * width, places.size)
-    row[places] = np.arange(places.size)
-    rows = [row[centers + step] for step in window]
-    stencil: _Double = np.zeros((25, places.size + 1))
-    for i, j in combinations_with_replacement(range(9), 2):
-        share = -1 / 9 - np.einsum("an,an->n", left[i], right[j])
+    shares = _shares(colors, centers, steps)
+    # Which window a pixel is in at each of the nine positions; the one after the last says nothing.
+    number = np.full(height * width, centers.size)
+    number[centers] = np.arange(centers.size)
+    windows = [number[(places - step).clip(0, number.size - 1)] for step in steps]
+    stencil = np.zeros((25, places.size), dtype=colors.dtype)
+    for share, (i, j) in zip(shares, _POSITIONS, strict=True):
         step = 5 * (j // 3 - i // 3) + j % 3 - i % 3
-        # One window position at a time: no unknown pixel comes twice.
-        stencil[12 + step][rows[i]] += share + (i == j)
+        stencil[12 + step] += share.take(windows[i])
         if j > i:
-            stencil[12 - step][rows[j]] += share
-    return stencil[:, :-1]
+            stencil[12 - step] += share.take(windows[j])
+    return stencil
 
 
-def _conjugate_gradients(matrix: csr_array, right: _Double, start: _Double) -> _Double:
+def _shares(colors: AnyArray, centers: _Index, steps: _Index) -> AnyArray:
+    """(45, W + 1) what each window says of each two of its pixels; the last column is 0."""
+    planes = np.ascontiguousarray(colors.reshape(-1, 3).T)  # (h, w, 3) -> (3, h * w)
+    shares = np.zeros((len(_POSITIONS), centers.size + 1), dtype=colors.dtype)
+    for first in range(0, centers.size, _WINDOWS):
+        some = centers[first : first + _WINDOWS]
+        left, right = window_products(np.stack([planes.take(some + step, axis=1) for step in steps]), _EPSILON)
+        for share, (i, j) in zip(shares[:, first : first + some.size], _POSITIONS, strict=True):
+            np.einsum("an,an->n", left[i], right[j], out=share)
+            np.subtract((i == j) - 1 / 9, share, out=share)
+    return shares
+
+
+def _conjugate_gradients(matrix: csr_array, diagonal: AnyArray, right: AnyArray, start: FloatArray) -> AnyArray:
     """The solution of a symmetric positive definite system, by Jacobi's preconditioner.
 
     Sums are NumPy's own, not the linear algebra library's, whose order depends on the number of threads.
     """
-    scale = 1 / matrix.diagonal()
-    solution: _Double = start.copy()
+    scale = 1 / diagonal
+    solution: AnyArray = start.astype(right.dtype)
     residual = right - matrix @ solution
     direction = scale * residual
     energy = first = float((residual * direction).sum())

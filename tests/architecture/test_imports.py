@@ -9,6 +9,7 @@ HEAVY = ("numpy", "PIL", "onnxruntime", "scipy", "numba", "torch", "click", "fil
 BUDGETS = {
     "import maskwright": HEAVY,
     "import maskwright; dir(maskwright)": HEAVY,
+    "from maskwright import *": ("onnxruntime", "torch", "click", "filelock"),
     "import maskwright.errors": HEAVY,
     "import maskwright.models.catalog": ("numpy", "PIL", "onnxruntime", "scipy", "torch", "click"),
     "import maskwright.imageio": ("onnxruntime", "scipy", "filelock", "torch", "click", "pillow_heif"),
@@ -42,3 +43,17 @@ def test_import_writes_nothing_and_opens_no_connection(run_python, own_home):
     done = run_python("-c", code, extra=["-B"])
     assert done.returncode == 0, done.stderr
     assert list(own_home.iterdir()) == []
+
+
+def test_networks_are_reached_through_the_package_and_only_then_loaded(run_python):
+    code = "\n".join(
+        [
+            "import sys",
+            "import maskwright as mw",
+            "assert 'torch' not in sys.modules and 'networks' in dir(mw)",
+            "print(len(mw.networks.build_network('isnet').state_dict()))",
+        ]
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 798

@@ -25,15 +25,19 @@ WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def server(u2netp_store):
+def checkout():
     path = os.environ.get("COMFYUI_PATH")
     if not path:
         pytest.skip("COMFYUI_PATH does not name a checkout of ComfyUI")
+    return Path(path), os.environ.get("COMFYUI_PYTHON", sys.executable)
+
+
+@pytest.fixture(scope="module")
+def server(u2netp_store, checkout):
     before = os.environ.get("MASKWRIGHT_HOME")
     os.environ["MASKWRIGHT_HOME"] = str(u2netp_store)
-    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     try:
-        with try_in_comfyui.running(Path(path), python, random=True) as comfy:
+        with try_in_comfyui.running(*checkout, random=True) as comfy:
             yield comfy
     finally:
         os.environ.pop("MASKWRIGHT_HOME")
@@ -154,3 +158,25 @@ class TestDetailer:
 
     def test_cancel_stops_after_the_step(self, facts):
         assert facts["interrupted"] == 1
+
+
+def test_comfyui_s_own_management_moves_a_network_and_loses_none(checkout):
+    path, python = checkout
+    script = Path(__file__).with_name("managed.py")
+    done = subprocess.run([python, script, path, ROOT], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    whole = [True, True, True, 1]  # the right result; ComfyUI knows the network, all of it; and no other
+    assert json.loads(done.stdout) == {
+        "loaded": whole,
+        "freed in part": [False, True],
+        "brought back": whole,
+        "freed": [0, 0],
+        "loaded again": whole,
+        "at rest": 0,
+        "after rest": whole,
+        "cancelled": 0,
+        "a second engine": whole,
+        "two networks": 2,
+        "one is gone": 1,
+        "warnings": [],
+    }

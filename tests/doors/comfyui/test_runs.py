@@ -10,8 +10,21 @@ import pytest
 import torch
 
 import maskwright as mw
+from maskwright.anime import AnimeSegmenter, color_labels, open_anime
+from maskwright.comfyui import anime_nodes
 from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS
-from maskwright.errors import Error, HashMismatch, OptionError, RangeError, ShapeError, WeightsMissing
+from maskwright.engines import FakeEngine
+from maskwright.errors import (
+    Error,
+    HashMismatch,
+    LicenseNotAccepted,
+    OptionError,
+    RangeError,
+    ShapeError,
+    WeightsMissing,
+)
+from maskwright.person import PersonOptions, open_person
+from maskwright.segmenters import open_segmenter
 from tests.doors.comfyui.conftest import Interrupted
 from tests.support.networks import write_checkpoint
 
@@ -241,6 +254,176 @@ class TestISNetLoader:
         write_checkpoint(folder / "mine.pth", "isnet_base")
         with pytest.raises(WeightsMissing, match=r"^ISNetLoader: IS-Net .* must be in one of"):
             open_node("ISNetLoader")(name)
+
+
+def _faces(batch):
+    """Seven maps that sum to 1: darkness is background, colours are parts."""
+    parts = np.concatenate([batch, batch[:, ::-1]], axis=1) / 6  # (N, 6, H, W)
+    return [np.concatenate([1 - parts.sum(axis=1, keepdims=True), parts], axis=1)]
+
+
+def _left_half(batch):
+    mask = np.zeros((len(batch), 1, *batch.shape[2:]), np.float32)
+    mask[..., : batch.shape[3] // 2] = 1
+    return [mask]
+
+
+class TestAnimeFace:
+    """`AnimeFace_SemSegPreprocessor` on networks in closed form, but for the last two tests."""
+
+    @pytest.fixture
+    def opened(self, monkeypatch):
+        """Which models the node opened, and how."""
+        opened = []
+
+        def open_fake(name, *, compat=False, **place):
+            opened.append((name, compat, place["device_mode"]))
+            return open_segmenter(name, engine=FakeEngine({"anime-face": _faces}.get(name, _left_half)), compat=compat)
+
+        monkeypatch.setattr(anime_nodes, "open_node_segmenter", open_fake)
+        return opened
+
+    @pytest.fixture
+    def picture(self):
+        return np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+
+    def library(self, picture, size, *, compat=False, character=True):
+        face = open_segmenter("anime-face", engine=FakeEngine(_faces), compat=compat)
+        rule = "controlnet-aux" if compat else False
+        found = open_segmenter("isnet-anime", engine=FakeEngine(_left_half), compat=rule) if character else None
+        return AnimeSegmenter(face, found, compat=compat)(picture, size=size)
+
+    @pytest.mark.usefixtures("opened")
+    @pytest.mark.parametrize(
+        ("compat", "size", "size_hw"),
+        [(False, "network", (512, 768)), (True, "network", (512, 768)), (False, "picture", (60, 90))],
+    )
+    def test_map_and_masks_are_the_librarys_at_the_size_asked_for(self, picture, compat, size, size_hw):
+        image, mask, *parts = open_node("AnimeFace_SemSegPreprocessor")(
+            to_image(picture, picture[::-1]), True, 512, compat, size
+        )
+        expected = self.library(picture, size, compat=compat)
+        assert image.shape == (2, *size_hw, 3)
+        assert {part.shape for part in (mask, *parts)} == {(2, *size_hw)}
+        assert {part.dtype for part in (mask, *parts)} == {torch.float32}
+        assert np.array_equal(to_bytes(image[0]), color_labels(expected.labels))
+        assert np.array_equal(mask[0].numpy(), expected.mask)
+        for name, part in zip(expected.masks, parts, strict=True):
+            assert np.array_equal(part[0].numpy(), expected.masks[name]), name
+        assert not torch.equal(image[0], image[1])
+
+    def test_without_removal_nobody_looks_for_the_character(self, opened, picture):
+        image, mask, *_ = open_node("Inference_Core_AnimeFace_SemSegPreprocessor")(
+            to_image(picture), remove_background_using_abg=False, device_mode="CPU"
+        )
+        assert opened == [("anime-face", False, "CPU")]
+        assert mask.shape == image.shape[:3]  # the original gives (B, 3, H, W)
+        assert mask.min() == 1
+        expected = self.library(picture, "network", character=False)
+        assert np.array_equal(to_bytes(image[0]), color_labels(expected.labels))
+
+    def test_compat_is_that_of_the_program_the_character_comes_from(self, opened, picture):
+        open_node("MaskwrightAnimeFace_SemSegPreprocessor")(to_image(picture), compat=True)
+        assert opened == [("anime-face", True, "AUTO"), ("isnet-anime", "controlnet-aux", "AUTO")]
+
+    @pytest.mark.usefixtures("opened")
+    @pytest.mark.parametrize(("count", "channels"), [(0, 3), (1, 1), (1, 2), (3, 4)])
+    def test_other_batches_and_channels(self, count, channels):
+        run = open_node("AnimeFace_SemSegPreprocessor")
+        for size, size_hw in (("network", (512, 934)), ("picture", (17, 31))):
+            image, *masks = run(torch.rand(count, 17, 31, channels), output_size=size)
+            assert image.shape == (count, *size_hw, 3)
+            assert {mask.shape for mask in masks} == {(count, *size_hw)}
+
+    @pytest.mark.usefixtures("opened")
+    def test_numbers_that_are_none_are_an_error_with_the_nodes_name(self):
+        with pytest.raises(RangeError, match=r"^AnimeFace_SemSegPreprocessor: picture 0 of IMAGE must be finite"):
+            open_node("AnimeFace_SemSegPreprocessor")(torch.full((1, 8, 8, 3), float("inf")))
+
+    def test_random_weights_of_the_published_shape_run_from_comfyui_s_folder(self, comfy, picture):
+        folder = comfy.models / "anime_seg"
+        folder.mkdir(parents=True)
+        path = write_checkpoint(folder / "UNet.pth", "anime_unet")
+        image, mask, *parts = open_node("AnimeFace_SemSegPreprocessor")(to_image(picture), False)
+        with open_anime(remove_background=False, weights=path, device="cpu") as segmenter:
+            expected = segmenter(picture, size="network")
+        assert np.array_equal(to_bytes(image[0]), color_labels(expected.labels))
+        assert torch.allclose(sum(parts), torch.ones_like(mask), atol=1e-5)
+
+    def test_missing_weights_name_the_file_and_where_it_belongs(self, comfy, picture):
+        with pytest.raises(LicenseNotAccepted, match=r"^AnimeFace_.*; put UNet\.pth into .*, which accepts") as caught:
+            open_node("AnimeFace_SemSegPreprocessor")(to_image(picture), download=True)
+        assert str(comfy.models / "maskwright") in str(caught.value)
+
+
+class TestPerson:
+    """The nodes for people, on the model that ships with the package."""
+
+    MODEL = "maskwright-parts"
+
+    @pytest.fixture
+    def person(self, photo):
+        return photo[::2, ::2].copy()
+
+    @pytest.mark.parametrize(
+        ("inputs", "options", "compat"),
+        [
+            ({}, PersonOptions(("face",), refine=True), False),
+            (
+                {"face_mask": False, "hair_mask": True, "clothes_mask": True, "confidence": 0.7, "refine_mask": False},
+                PersonOptions(("hair", "clothes"), 0.7),
+                False,
+            ),
+            (
+                {"accessories_mask": True, "soft": True, "combine": "sum", "refine_mask": False},
+                PersonOptions(("face", "accessories"), soft=True, combine="sum"),
+                False,
+            ),
+            ({"background_mask": True, "compat": True}, PersonOptions(("face", "background"), refine=True), True),
+            ({"body_mask": True}, PersonOptions(("face", "body"), refine=True), False),
+        ],
+    )
+    def test_the_same_mask_as_the_library(self, person, inputs, options, compat):
+        (mask,) = open_node("APersonMaskGenerator")(to_image(person), model=self.MODEL, **inputs)
+        with open_person(self.MODEL, device="cpu", compat=compat) as segmenter:
+            expected = segmenter(person, options).mask
+        assert np.array_equal(mask[0].numpy(), expected)
+        assert mask.any()
+        assert options.soft or set(mask.unique().tolist()) <= {0.0, 1.0}
+
+    def test_a_batch_is_its_pictures_one_by_one(self, person):
+        run = open_node("APersonMaskGenerator")
+        (both,) = run(to_image(person, person[:, ::-1]), model=self.MODEL)
+        (second,) = run(to_image(person[:, ::-1]), model=self.MODEL)
+        assert torch.equal(both[1], second[0])
+
+    @pytest.mark.parametrize(("count", "channels", "size_hw"), [(0, 3, (17, 31)), (1, 1, (1, 1)), (7, 4, (17, 31))])
+    def test_any_number_of_pictures_of_any_size_and_channels(self, count, channels, size_hw):
+        images = torch.rand(count, *size_hw, channels)
+        (mask,) = open_node("APersonMaskGenerator")(images, model=self.MODEL)
+        parts = open_node("MaskwrightPersonParts")(images, model=self.MODEL)
+        assert {one.shape for one in (mask, *parts)} == {(count, *size_hw)}
+        assert len(parts) == 6
+
+    def test_no_part_selects_nothing(self, person):
+        (mask,) = open_node("APersonMaskGenerator")(to_image(person), face_mask=False, model=self.MODEL)
+        assert mask.shape == (1, *person.shape[:2])
+        assert not mask.any()
+
+    def test_each_part_is_a_mask_of_its_own(self, person):
+        run = open_node("MaskwrightPersonParts")
+        names = NODE_CLASS_MAPPINGS["MaskwrightPersonParts"].RETURN_NAMES
+        for soft in (True, False):
+            found = run(to_image(person), soft=soft, confidence=0.6, refine=False, model=self.MODEL)
+            with open_person(self.MODEL, device="cpu") as segmenter:
+                expected = segmenter(person, PersonOptions(tuple(names), 0.6, soft)).masks
+            for name, mask in zip(names, found, strict=True):
+                assert np.array_equal(mask[0].numpy(), expected[name]), name
+
+    @pytest.mark.usefixtures("u2netp_home")
+    def test_a_silhouette_is_never_taken_for_a_face(self, person):
+        with pytest.raises(WeightsMissing, match=r"^APersonMaskGenerator: model for face must be one that knows such"):
+            open_node("APersonMaskGenerator")(to_image(person), model="silhouette")
 
 
 class TestPictures:

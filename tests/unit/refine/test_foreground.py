@@ -206,3 +206,10 @@ def test_refuses_other_sizes_and_values():
         estimate_foreground(image, np.full_like(alpha, np.nan))
     with pytest.raises(ShapeError, match=r"image must be \(H, W, 3\)"):
         estimate_foreground(image[..., 0], alpha)
+
+
+def test_the_layers_are_the_foregrounds_of_alpha_and_of_its_complement():
+    image, alpha = (part.astype(np.float32) for part in example((40, 50)))
+    foreground, background = module.estimate_layers(image, alpha)
+    np.testing.assert_array_equal(foreground, estimate_foreground(image, alpha))
+    np.testing.assert_allclose(background, estimate_foreground(image, 1 - alpha), atol=1e-5)

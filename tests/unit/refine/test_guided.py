@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 
 from maskwright.errors import RangeError, ShapeError
+from maskwright.geometry import resize_map
 from maskwright.refine.guided import (
+    Enlargement,
     apply_affine,
-    enlarge_tile,
     fit_affine,
+    fit_affine_at,
     guided_alpha,
     merge_edge,
     scaled_hw,
     shrink_pair,
-    tiles_where,
 )
 from tests.support.soft_edges import error, hairy_disk
 
@@ -52,12 +53,27 @@ def test_affine_functions_are_the_regression_in_each_window(radius, weighted):
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
+def test_affine_functions_beside_a_band_are_those_of_the_whole():
+    colors = RNG.random((9, 11, 3), dtype=np.float32)
+    values = RNG.random((9, 11), dtype=np.float32)
+    band = np.zeros((9, 11), dtype=bool)
+    band[0, 2] = band[5, 6] = True
+    near = np.zeros_like(band)
+    near[:2, 1:4] = near[4:7, 5:8] = True
+    found = fit_affine_at(colors, values, band, 1e-2)
+    np.testing.assert_allclose(found[:, near], fit_affine(colors, values, None, 1, 1e-2)[:, near], atol=1e-5)
+    np.testing.assert_array_equal(found[:3, ~near], 0)
+    np.testing.assert_array_equal(found[3, ~near], values[~near])
+
+
 def test_an_affine_mask_is_found_again_at_any_size():
     colors = RNG.random((20, 24, 3), dtype=np.float32)
     slopes = np.array([0.4, -0.2, 0.3], dtype=np.float32)
     affine = fit_affine(colors, colors @ slopes + np.float32(0.3), None, 2, 1e-9)
-    large = RNG.random((50, 61, 3), dtype=np.float32)
-    np.testing.assert_allclose(apply_affine(affine, large), large @ slopes + 0.3, atol=1e-3)
+    np.testing.assert_allclose(apply_affine(affine, colors), colors @ slopes + 0.3, atol=1e-3)
+    image = RNG.random((50, 61, 3), dtype=np.float32) / 2
+    merged = merge_edge(image, np.zeros((50, 61), dtype=np.float32), affine, np.ones((20, 24), dtype=np.float32))
+    np.testing.assert_allclose(merged, image @ slopes + 0.3, atol=1e-3)
 
 
 def test_guided_alpha_is_nearer_to_the_truth_than_the_mask():
@@ -94,20 +110,20 @@ def test_away_from_the_edge_the_mask_stays():
     np.testing.assert_array_equal(alpha[middle], MASK[middle])
 
 
-def test_tiles_give_what_the_whole_gives():
-    maps = RNG.random((2, 13, 17), dtype=np.float32)
-    whole = enlarge_tile(maps, (150, 210), (slice(0, 150), slice(0, 210)))
-    weight = np.zeros((13, 17), dtype=np.float32)
-    weight[6, 3] = 1
-    tiles = list(tiles_where(weight, (150, 210)))
-    touched = np.zeros((150, 210), dtype=bool)
-    for rows, columns in tiles:
-        touched[rows, columns] = True
-        part = enlarge_tile(maps, (150, 210), (rows, columns))
-        np.testing.assert_allclose(part, whole[:, rows, columns], atol=1e-6)
-    shown = enlarge_tile(weight[np.newaxis], (150, 210), (slice(0, 150), slice(0, 210)))[0] > 0
-    assert touched[shown].all()
-    assert not touched.all()
+@pytest.mark.parametrize("size_hw", [(150, 210), (13, 17), (600, 900)])
+def test_enlarged_maps_are_bilinear_where_they_are_not_0(size_hw):
+    maps = np.zeros((2, 13, 17), dtype=np.float32)
+    maps[0] = RNG.random((13, 17))
+    maps[1, 6, 3] = maps[1, 12, 16] = 1
+    whole = np.stack([resize_map(each, size_hw, "bilinear") for each in maps])
+    enlargement = Enlargement((13, 17), size_hw)
+    shown = np.zeros(size_hw, dtype=int)
+    for pixels in enlargement.pixels_where(maps[1]):
+        shown[pixels] += 1
+        np.testing.assert_allclose(enlargement.values_at(maps, pixels), whole[:, pixels[0], pixels[1]], atol=1e-5)
+    assert shown[whole[1] > 0].all()
+    assert shown.max() == 1
+    assert 0 < shown.mean() < 0.1
 
 
 def test_merging_replaces_as_much_as_the_weight_says():

@@ -185,6 +185,7 @@ def test_grow_of_bits_is_all_within_the_distance(bits, radius):
 @given(mask=any_mask, radius=st.sampled_from([1, 1.5, 2]), level=st.sampled_from([0.25, 0.5, 0.9]))
 @settings(deadline=None, max_examples=30)
 def test_every_level_is_treated_alike(name, mask, radius, level):
+    mask = (np.rint(mask * 65535) / 65535).astype(np.float32)  # what `smooth` tells apart
     function = getattr(masks, name)
     np.testing.assert_array_equal(
         masks.threshold(function(mask, radius), level), function(masks.threshold(mask, level), radius)
@@ -254,11 +255,24 @@ def test_smooth_is_the_median_of_the_disc(radius):
     np.testing.assert_array_equal(masks.smooth(mask, radius), expected)
 
 
-def test_smooth_works_block_by_block(monkeypatch):
-    mask = random_mask((13, 12))
+def test_smooth_works_tile_by_tile(monkeypatch):
+    mask = random_mask((23, 22))
+    mask[:, 12:] = 0.25
     whole = masks.smooth(mask, 2)
-    monkeypatch.setattr(masks, "_MEDIAN_VALUES", 60)
+    monkeypatch.setattr(masks, "_MEDIAN_TILE", 5)
     np.testing.assert_array_equal(masks.smooth(mask, 2), whole)
+
+
+def test_smooth_tells_16_bits_apart_and_takes_values_that_are_there():
+    mask = random_mask((300, 320), 5) ** 4  # more values than 16 bits have
+    close = (np.rint(mask * 65535) / 65535).astype(np.float32)
+    smoothed = masks.smooth(mask, 10)
+    assert np.isin(smoothed, mask).all()
+    np.testing.assert_allclose(smoothed, masks.smooth(close, 10), atol=1 / 65535)
+    inner = smoothed[10:-10, 10:-10]
+    y, x = np.argwhere(np.hypot(*np.ogrid[-10:11, -10:11]) <= 10).T
+    expected = np.median([mask[dy : dy + 280, dx : dx + 300] for dy, dx in zip(y, x, strict=True)], axis=0)
+    np.testing.assert_allclose(inner, expected, atol=1 / 65535)
 
 
 def test_smooth_takes_off_a_spike_and_keeps_a_disc():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.ndimage import distance_transform_edt
 
 from maskwright.errors import OptionError, RangeError, ShapeError
 from maskwright.refine.trimap import edge_weight, make_trimap
@@ -88,6 +89,16 @@ def test_the_weight_of_an_edge_falls_to_0_around_it():
     assert weight[200] == 1
     np.testing.assert_array_equal(weight[198:203] > 0, [False, True, True, True, False])
     assert 0 < weight[199] < 1
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (40, 1), (30, 45), (60, 1300)])
+def test_the_weight_falls_with_the_distance_from_what_is_open(size_hw):
+    rng = np.random.default_rng(4)
+    mask = np.where(rng.random(size_hw) < 0.01, 0.5, 0.0).astype(np.float32)
+    mask[0, 0] = 0.5
+    reach = 0.4 + max(1.0, max(size_hw) / 320)
+    expected = np.clip(1 - distance_transform_edt(mask == 0) / reach, 0, 1)
+    np.testing.assert_allclose(edge_weight(mask), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("changed", [{"foreground_threshold": 240}, {"background_threshold": 10}, {"erode_size": 10}])
