@@ -90,16 +90,14 @@ def test_the_library_gives_the_same_bytes(server, samples):
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory):
+def facts(checkout, tmp_path_factory):
     """What `in_process.py` found out inside ComfyUI."""
-    path = os.environ.get("COMFYUI_PATH")
-    if not path:
-        pytest.skip("COMFYUI_PATH does not name a checkout of ComfyUI")
-    python, models = os.environ.get("COMFYUI_PYTHON", sys.executable), tmp_path_factory.mktemp("models")
+    path, python = checkout
+    models = tmp_path_factory.mktemp("models")
     environment = {**os.environ, "PYTHONPATH": ""}
 
     def run(script, *arguments):
-        command = [python, str(ROOT / script), path, *map(str, arguments)]
+        command = [python, str(ROOT / script), str(path), *map(str, arguments)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
