@@ -112,7 +112,7 @@ class TestDetailer:
 
     def test_all_defaults_run(self, facts):
         found = facts["defaults"]
-        assert found["shape"] == [1, 32, 48, 3]
+        assert found["shape"] == [1, 32, 32, 3]
         assert found["finite"]
         assert found["moved"] > 0.01
         assert found["shown"] == [[1, 64, 64, 3]]
