@@ -277,7 +277,7 @@ def _sample_compat(
     return _Walk(job, refiner, sampler, sigmas[base:], 0, blended, mask, noisy=False, soft=False, done=base).run()
 
 
-class Timesteps(Protocol):
+class _Timesteps(Protocol):
     """How far towards noise levels lie."""
 
     @property
@@ -288,7 +288,7 @@ class Timesteps(Protocol):
         """Where a level lies, as the model counts."""
 
 
-def step_threshold(table: Timesteps, sigma: float, sigmas: Sequence[float], *, compat: bool = False) -> float:
+def step_threshold(table: _Timesteps, sigma: float, sigmas: Sequence[float], *, compat: bool = False) -> float:
     """From which value on a soft mask is redrawn at this level: 1 at the first step, falling towards 0.
 
     Args:

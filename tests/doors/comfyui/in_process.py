@@ -412,13 +412,13 @@ def nodes_and_library(pipe):
 
 def defaults(pipe):
     """The node with all its defaults, where the original stops with an error."""
-    crop = SEG(None, np.ones((32, 48), np.float32), 1.0, [32, 16, 80, 48], (32, 16, 80, 48), "A")
+    crop = SEG(None, np.ones((32, 32), np.float32), 1.0, [32, 16, 64, 48], (32, 16, 64, 48), "A")
     segs, images = run_node(film(1), make_segs(crop), pipe)
     picture = pictures(segs)
     return {
         "shape": list(picture.shape),
         "finite": bool(np.isfinite(picture).all()),
-        "moved": differ(picture, film(1)[:, 16:48, 32:80]),
+        "moved": differ(picture, film(1)[:, 16:48, 32:64]),
         "shown": [list(image.shape) for image in images],
     }
 

@@ -89,39 +89,15 @@ def test_the_library_gives_the_same_bytes(server, samples):
     assert (differing > 0).mean() < 1e-3
 
 
-def test_comfyui_s_own_management_moves_a_network_and_loses_none(checkout):
-    path, python = checkout
-    script = Path(__file__).with_name("managed.py")
-    done = subprocess.run([python, script, path, ROOT], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    whole = [True, True, True, 1]  # the right result; ComfyUI knows the network, all of it; and no other
-    assert json.loads(done.stdout) == {
-        "loaded": whole,
-        "freed in part": [False, True],
-        "brought back": whole,
-        "freed": [0, 0],
-        "loaded again": whole,
-        "at rest": 0,
-        "after rest": whole,
-        "cancelled": 0,
-        "a second engine": whole,
-        "two networks": 2,
-        "one is gone": 1,
-        "warnings": [],
-    }
-
-
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory):
+def facts(checkout, tmp_path_factory):
     """What `in_process.py` found out inside ComfyUI."""
-    path = os.environ.get("COMFYUI_PATH")
-    if not path:
-        pytest.skip("COMFYUI_PATH does not name a checkout of ComfyUI")
-    python, models = os.environ.get("COMFYUI_PYTHON", sys.executable), tmp_path_factory.mktemp("models")
+    path, python = checkout
+    models = tmp_path_factory.mktemp("models")
     environment = {**os.environ, "PYTHONPATH": ""}
 
     def run(script, *arguments):
-        command = [python, str(ROOT / script), path, *map(str, arguments)]
+        command = [python, str(ROOT / script), str(path), *map(str, arguments)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
@@ -136,7 +112,7 @@ class TestDetailer:
 
     def test_all_defaults_run(self, facts):
         found = facts["defaults"]
-        assert found["shape"] == [1, 32, 48, 3]
+        assert found["shape"] == [1, 32, 32, 3]
         assert found["finite"]
         assert found["moved"] > 0.01
         assert found["shown"] == [[1, 64, 64, 3]]
@@ -180,3 +156,25 @@ class TestDetailer:
 
     def test_cancel_stops_after_the_step(self, facts):
         assert facts["interrupted"] == 1
+
+
+def test_comfyui_s_own_management_moves_a_network_and_loses_none(checkout):
+    path, python = checkout
+    script = Path(__file__).with_name("managed.py")
+    done = subprocess.run([python, script, path, ROOT], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    whole = [True, True, True, 1]  # the right result; ComfyUI knows the network, all of it; and no other
+    assert json.loads(done.stdout) == {
+        "loaded": whole,
+        "freed in part": [False, True],
+        "brought back": whole,
+        "freed": [0, 0],
+        "loaded again": whole,
+        "at rest": 0,
+        "after rest": whole,
+        "cancelled": 0,
+        "a second engine": whole,
+        "two networks": 2,
+        "one is gone": 1,
+        "warnings": [],
+    }
