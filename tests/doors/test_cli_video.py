@@ -1,6 +1,8 @@
 """`maskwright video`, as a user meets it."""
 
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def test_errors_are_one_line_and_leave_nothing(run, clip, tmp_path, monkeypatch,
 
 
 def test_without_pyav(run, clip, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av", None)
     code, _, err = run(clip, tmp_path / "out.webm")
     assert code == 1
     assert err == 'maskwright: PyAV is not installed; pip install "maskwright[video]"\n'
@@ -96,3 +98,19 @@ def test_the_help_names_what_there_is(capsysbinary):
     out = capsysbinary.readouterr().out.decode()
     for flag in ("--stabilize", "--background", "--codec", "--mask-only", "--jobs", "--parts", "--audio"):
         assert flag in out
+
+
+@pytest.mark.parametrize(("flags", "channels"), [([], 4), (["-om"], 1)])
+def test_raw_frames_by_pipe(capsysbinary, monkeypatch, tmp_path, flags, channels):
+    weights = write_graph(tmp_path / "small.onnx", size_hw=(40, 60))
+    frames = np.random.default_rng(0).integers(0, 256, (3, 8, 10, 3), dtype=np.uint8)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(frames.tobytes())))
+    with pytest.raises(SystemExit) as leaving:
+        main(["stream", "10", "8", "--raw", *flags, "-m", "u2net_custom", "--weights", str(weights), "--device", "cpu"])
+    release_engines()
+    out = np.frombuffer(capsysbinary.readouterr().out, np.uint8).reshape(3, 8, 10, channels)
+    assert not leaving.value.code
+    assert len(np.unique(out[..., -1])) > 1
+    if channels == 4:
+        seen = out[..., 3] > 0
+        assert np.array_equal(out[..., :3][seen], frames[seen])

@@ -12,7 +12,8 @@ from PIL import Image
 from maskwright import metrics
 from maskwright.errors import OptionError, RangeError, ShapeError
 
-FUNCTIONS = [getattr(metrics, name) for name in metrics.__all__ if name not in ("FKind", "f_curve")]
+OF_CLIPS = ("temporal_error", "warping_error")
+FUNCTIONS = [getattr(metrics, name) for name in metrics.__all__ if name not in ("FKind", "f_curve", *OF_CLIPS)]
 WITH_REGION = [metrics.mae, metrics.mse, metrics.sad, metrics.gradient_error, metrics.connectivity_error]
 ERRORS = [*WITH_REGION, metrics.boundary_error]
 any_mask = hnp.arrays(np.float32, (5, 8), elements=st.integers(0, 255).map(lambda value: np.float32(value / 255)))
@@ -390,3 +391,22 @@ def test_pysodmetrics_itself():
         )
         assert measured(a, b) == pytest.approx(expected, abs=1e-7), name
         assert PYSODMETRICS[name] == pytest.approx(expected, abs=1e-9), name
+
+
+class TestClips:
+    def test_changes_count_and_not_what_stays_wrong(self):
+        truth = [np.full((4, 5), value) for value in (0.2, 0.4, 0.4)]
+        assert metrics.temporal_error([mask + 0.5 for mask in truth], truth) < 1e-6
+        assert metrics.temporal_error([truth[0], truth[1] + 0.3, truth[2]], truth) == pytest.approx(0.3)
+
+    def test_flicker_counts_where_the_motion_is_sure(self):
+        mask, carried = np.zeros((2, 4)), np.zeros((2, 4))
+        carried[:, 0], carried[0, 3] = 1, 0.5
+        trust = np.array([[0.0, 1, 1, 1]] * 2)
+        assert metrics.warping_error(mask, carried, trust) == pytest.approx(0.5 / 6)
+        assert metrics.warping_error(mask, carried, trust * 0) == 0
+
+    @pytest.mark.parametrize(("count", "truths"), [(1, 1), (2, 3), (0, 0)])
+    def test_refused(self, count, truths):
+        with pytest.raises(RangeError, match="the clip must be two frames or more"):
+            metrics.temporal_error([np.zeros((2, 2))] * count, [np.zeros((2, 2))] * truths)
