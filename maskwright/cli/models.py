@@ -46,7 +46,7 @@ def _is_here(card: ModelCard, store: Store) -> bool:
 
 
 def _size_of(card: ModelCard) -> str:
-    size = card.weights[0].size if card.weights else None
+    size = next((weights.size for weights in card.weights if weights.size), None)
     return f"{size / 1e6:.0f} MB" if size else ""
 
 
@@ -100,7 +100,7 @@ def fetch(
 
 
 def _is_published(card: ModelCard) -> bool:
-    return bool(card.weights) and bool(card.weights[0].sources)
+    return any(weights.sources for weights in card.weights)
 
 
 @models.command("import")
