@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .files import choose_target, put_bytes, read_bytes
+from .files import check_apart, choose_target, put_bytes, read_bytes
 from .options import make_options, mask_options, talk_options
 from .talk import talking
 
@@ -59,6 +60,7 @@ def mask(source: str, target: str, shrink: float, format_: str | None, tolerance
     goal = choose_target(source, target)
     quiet, debug, as_json = (values.pop(name) for name in ("quiet", "debug", "as_json"))
     others = {name: values.pop(name) for name in _COMBINATIONS}
+    check_apart([source, *chain(*others.values())], [goal])
     values["grow"] -= shrink
     options = make_options(values)
     format_ = _choose_format(format_, goal)

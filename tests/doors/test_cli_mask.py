@@ -63,6 +63,13 @@ def test_combinations_come_in_the_order_that_is_documented(run):
     assert np.array_equal(open_file("out.png"), 255 - np.minimum(A(), B()))
 
 
+def test_no_mask_that_is_read_is_written_over(run):
+    before = Path("b.png").read_bytes()
+    code, _, err = run("a.png", Path.cwd() / "b.png", "--union", "b.png")
+    assert (code, Path("b.png").read_bytes()) == (2, before)
+    assert "OUTPUT must be another file than INPUT and the others named" in err
+
+
 def test_masks_of_other_sizes_are_refused(run):
     Image.new("L", (3, 4)).save("small.png")
     code, _, err = run("a.png", "out.png", "--union", "small.png")
