@@ -42,6 +42,7 @@ _FORMATS = ("png", "webp", "tiff")  # a format that loses something gives colour
 @click.option("--device", default="auto", show_default=True, help="As for cut.")
 @click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash.")
 @click.option("--accept-license", is_flag=True, help="Accept the licence of the face network.")
+@click.option("--max-pixels", type=int, help="Refuse pictures with more pixels than this.")
 @talk_options
 def anime(source: str, target: str, **values: Any) -> None:
     """Draw the parts of an anime face: hair, eye, mouth, face, skin, clothes, background, each in its colour.
@@ -59,7 +60,7 @@ def anime(source: str, target: str, **values: Any) -> None:
     _check_targets(source, [goal, values["labels"], values["mask"]], values)
     start = time.perf_counter()
     with talking(values["quiet"], values["debug"]):
-        loaded = load_image(read_bytes() if source == "-" else source)
+        loaded = load_image(read_bytes() if source == "-" else source, max_pixels=values["max_pixels"])
         segmenter = _open(values)
         result = segmenter(loaded, size=values["size"])
         if result.labels is None:

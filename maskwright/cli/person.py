@@ -42,6 +42,7 @@ _FORMATS = ("png", "webp", "tiff")
 @click.option("--device", default="auto", show_default=True, help="As for cut.")
 @click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash.")
 @click.option("--accept-license", is_flag=True, help="Accept the licence of the model.")
+@click.option("--max-pixels", type=int, help="Refuse pictures with more pixels than this.")
 @talk_options
 def person(source: str, target: str, **values: Any) -> None:
     """Select parts of the people in a picture: a mask, white where they are.
@@ -56,7 +57,7 @@ def person(source: str, target: str, **values: Any) -> None:
     _check_targets(source, [goal, *apart.values()], values)
     start = time.perf_counter()
     with talking(values["quiet"], values["debug"]):
-        loaded = load_image(read_bytes() if source == "-" else source)
+        loaded = load_image(read_bytes() if source == "-" else source, max_pixels=values["max_pixels"])
         with _open(values) as segmenter:
             result = segmenter(loaded, options)
         if goal is None:

@@ -125,6 +125,7 @@ def test_without_weights_it_names_the_files_and_where_to_put_them(run_python, ph
         (("map.png", "--mask", "map.png"), "OUTPUT must be another file than INPUT"),
         (("sub/../face.png",), "OUTPUT must be another file than INPUT"),
         (("map.png", "--labels", "none/labels.png"), "there is no folder none"),
+        (("map.png", "--max-pixels", "99"), "must be at most 99 pixels, got 50 x 70"),
         (("map.png", "--size", "huge"), "'huge' is not one of 'picture', 'network'"),
         (("map.png", "--weights", "nowhere.pth", "--keep-background"), "weights nowhere.pth are not there"),
         (("map.png", "--weights", "face.png", "--keep-background"), "weights must be a file ending in .onnx"),

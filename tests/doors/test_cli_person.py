@@ -152,6 +152,7 @@ class TestSilhouette:
         (["--combine", "mean"], "'mean' is not one of 'max', 'sum'"),
         (["--model", "u2net_cloth_seg"], "model must be one for parts of a person"),
         (["--model", "nobody"], "model must be a name of the catalog, got 'nobody'"),
+        (["--max-pixels", "99"], "must be at most 99 pixels, got 300 x 200"),
         (["--cutout", "OUT"], "OUTPUT must be another file than INPUT"),
     ],
 )
