@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import Error, ModelError
 from .options import check_model, talk_options
 from .talk import agree, open_store, talking
 
@@ -81,7 +82,10 @@ def fetch(
     debug: bool,
     as_json: bool,
 ) -> None:
-    """Bring weights to this machine and check them. Without a name: all that may be used commercially."""
+    """Bring weights to this machine and check them. Without a name: all that may be used commercially.
+
+    One that cannot be had does not keep the others from coming.
+    """
     from ..models import catalog, find_card
     from ..segmenters import choose_weights
 
@@ -89,14 +93,24 @@ def fetch(
     if not names:
         cards = [card for card in catalog() if card.commercial is not False and _is_published(card)]
     store = open_store(accept_hash, quiet)
+    failed = 0
     with talking(quiet, debug):
         for card in cards:
-            agree(card, store, accept_license)
-            stored = store.ensure(choose_weights(card, store))
+            try:
+                agree(card, store, accept_license)
+                stored = store.ensure(choose_weights(card, store))
+            except ModelError as error:
+                if len(cards) == 1:
+                    raise
+                failed += 1
+                click.echo(f"maskwright: {card.name}: {' '.join(str(error).split())}", err=True)
+                continue
             if as_json:
                 click.echo(json.dumps({"model": card.name, "path": str(stored.path), "sha256": stored.sha256}))
             elif not quiet:
                 click.echo(f"{card.name}: {stored.path}", err=True)
+    if failed:
+        raise Error(f"{failed} of {len(cards)} models were not fetched")
 
 
 def _is_published(card: ModelCard) -> bool:

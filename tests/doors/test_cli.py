@@ -500,6 +500,16 @@ class TestModels:
         assert code == 2
         assert "There are: u2netp" in err
 
+    def test_one_that_cannot_be_had_does_not_keep_the_others_from_coming(self, run, monkeypatch, own_home):
+        monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
+        code, out, err = run("models", "fetch", "silueta", "maskwright-parts", "--json", net=False)
+        assert code == 1
+        assert json.loads(out)["model"] == "maskwright-parts"
+        said = err.splitlines()
+        assert len(said) == 2
+        assert said[0].startswith("maskwright: silueta: weights silueta.onnx must be in")
+        assert said[1] == "maskwright: 1 of 2 models were not fetched"
+
     def test_offline_says_where_the_file_goes(self, run, monkeypatch):
         monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
         code, _, err = run("models", "fetch", "u2netp", net=False)
