@@ -48,9 +48,8 @@ def choose_target(source: str, target: str | None, format_: str | None = None) -
 def check_apart(sources: Iterable[str | Path | None], targets: Iterable[Path | None]) -> None:
     """See that no file is written twice and none over an input, by whatever name or link it goes."""
     taken = {_identity(Path(source)) for source in sources if source not in (None, "-")}
-    for target in targets:
-        if target is None:
-            continue
+    taken = {identity for identity in taken if isinstance(identity, tuple)}  # a colour may be called like OUTPUT
+    for target in filter(None, targets):
         if _identity(target) in taken:
             raise OptionError(
                 "OUTPUT",
@@ -62,7 +61,7 @@ def check_apart(sources: Iterable[str | Path | None], targets: Iterable[Path | N
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """What all names of one file share."""
+    """What all names of one file share; of a file that is not there, its full name."""
     real = Path(os.path.realpath(path))
     try:
         found = real.stat()

@@ -111,6 +111,11 @@ class TestCut:
         assert (code, beach.read_bytes()) == (2, photo.read_bytes())
         assert "OUTPUT must be another file than INPUT and the others named" in err
 
+    def test_a_colour_is_no_file(self, run, photo, monkeypatch):
+        monkeypatch.chdir(photo.parent)
+        assert run("cut", photo, "white", "--background", "white", "--format", "png")[0] == 0
+        assert open_file("white")[..., 3].min() == 255
+
     @pytest.mark.parametrize("folder", [".", "/"])
     def test_a_folder_on_a_terminal(self, run, monkeypatch, folder):
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
