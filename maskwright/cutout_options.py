@@ -89,7 +89,9 @@ class CutoutOptions:
         "Keep the picture's colours where alpha is 0; without it, nothing of the background is saved.",
         group="output",
     )
-    keep_gps: bool = option(False, "Keep the place a photo was taken at in its EXIF data.", group="output")
+    keep_gps: bool = option(
+        False, "Keep the place a photo was taken at in its EXIF data; a TIFF cannot hold it.", group="output"
+    )
     compat: bool = option(False, "Give the original program's numbers instead of the correct ones.", group="model")
     grow: float = option(0, "Move the mask's edge outwards; negative: inwards.", group="mask", unit="pixels")
     feather: float = option(0, "Soften the mask's edge over this far.", group="mask", unit="pixels", low=0)

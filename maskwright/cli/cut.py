@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import OptionError
-from .files import check_format, choose_target, default_source, put_bytes, read_bytes
+from .files import check_apart, check_format, choose_target, default_source, put_bytes, read_bytes
 from .opening import open_chosen
 from .options import cutout_options, make_options, model_options, talk_options
 from .talk import talking
@@ -43,6 +43,7 @@ def cut(source: str | None, target: str | None, **values: Any) -> None:
 
     source = source or default_source()
     goal = choose_target(source, target, values["format_"])
+    check_apart([source, values["background"], values["weights"]], [goal])
     options = make_options(values)
     check_format(values["format_"], goal, values["all_frames"])
     if values["all_frames"] and (options.crop or options.expand_canvas):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from ..errors import MediaError, OptionError
 
-__all__ = ["check_format", "choose_target", "default_source", "put_bytes", "read_bytes"]
+__all__ = ["check_apart", "check_format", "choose_target", "default_source", "put_bytes", "read_bytes"]
 
 
 def default_source() -> str:
@@ -31,15 +33,41 @@ def choose_target(source: str, target: str | None, format_: str | None = None) -
     if target in (None, "-") and sys.stdout is None:
         raise click.UsageError("OUTPUT is stdout, and stdout is closed")
     if target is None and source != "-" and sys.stdout.isatty():
+        if not Path(source).name:
+            raise MediaError(source, expected="a file", got="a folder", hint="for folders use the batch command")
         return Path(source).with_suffix(f".out.{(format_ or 'png').lower().lstrip('.')}")
     if target in (None, "-"):
         if sys.stdout.isatty():
             raise click.UsageError("OUTPUT is missing: a picture's bytes are of no use on a terminal")
         return None
     path = Path(str(target))
-    if source != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-        raise OptionError("OUTPUT", expected="another file than INPUT", got=str(path), hint="name a new file")
+    check_apart([source], [path])
     return path
+
+
+def check_apart(sources: Iterable[str | Path | None], targets: Iterable[Path | None]) -> None:
+    """See that no file is written twice and none over an input, by whatever name or link it goes."""
+    taken = {_identity(Path(source)) for source in sources if source not in (None, "-")}
+    taken = {identity for identity in taken if isinstance(identity, tuple)}  # a colour may be called like OUTPUT
+    for target in filter(None, targets):
+        if _identity(target) in taken:
+            raise OptionError(
+                "OUTPUT",
+                expected="another file than INPUT and the others named",
+                got=str(target),
+                hint="name a new file",
+            )
+        taken.add(_identity(target))
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """What all names of one file share; of a file that is not there, its full name."""
+    real = Path(os.path.realpath(path))
+    try:
+        found = real.stat()
+    except OSError:
+        return os.path.normcase(real)
+    return found.st_dev, found.st_ino
 
 
 def check_format(format_: str | None, target: Path | None, animated: bool) -> None:

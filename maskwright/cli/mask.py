@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .files import choose_target, put_bytes, read_bytes
+from .files import check_apart, choose_target, put_bytes, read_bytes
 from .options import make_options, mask_options, talk_options
 from .talk import talking
 
@@ -47,6 +48,7 @@ def _combination_options(command: Any) -> Any:
 @click.option(
     "--tolerance", type=float, default=1, show_default=True, help="With polygon: pixels an outline may be off."
 )
+@click.option("--max-pixels", type=int, help="Refuse pictures with more pixels than this.")
 @talk_options
 def mask(source: str, target: str, shrink: float, format_: str | None, tolerance: float, **values: Any) -> None:
     """Work on a mask: a gray picture, or the transparency of a cut-out.
@@ -58,12 +60,14 @@ def mask(source: str, target: str, shrink: float, format_: str | None, tolerance
 
     goal = choose_target(source, target)
     quiet, debug, as_json = (values.pop(name) for name in ("quiet", "debug", "as_json"))
+    max_pixels = values.pop("max_pixels")
     others = {name: values.pop(name) for name in _COMBINATIONS}
+    check_apart([source, *chain(*others.values())], [goal])
     values["grow"] -= shrink
     options = make_options(values)
     format_ = _choose_format(format_, goal)
     with talking(quiet, debug):
-        shaped = shape_mask(_combined(source, others), options)
+        shaped = shape_mask(_combined(source, others, max_pixels), options)
         region = _cropped_region(shaped, options)
         if region is not None:
             from ..geometry import crop
@@ -91,14 +95,14 @@ def _choose_format(format_: str | None, goal: Path | None) -> str:
     return choose_format(format_, goal)
 
 
-def _combined(source: str, others: dict[str, tuple[str, ...]]) -> FloatArray:
+def _combined(source: str, others: dict[str, tuple[str, ...]], max_pixels: int | None) -> FloatArray:
     from ..imageio import load_mask
     from ..refine.masks import combine
 
-    found = load_mask(read_bytes() if source == "-" else source)
+    found = load_mask(read_bytes() if source == "-" else source, max_pixels=max_pixels)
     for how, paths in others.items():
         for path in paths:
-            found = combine(found, load_mask(path), how)  # type: ignore[arg-type]
+            found = combine(found, load_mask(path, max_pixels=max_pixels), how)  # type: ignore[arg-type]
     return found
 
 

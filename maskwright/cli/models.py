@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import Error, ModelError
 from .options import check_model, talk_options
 from .talk import agree, open_store, talking
 
@@ -46,7 +47,7 @@ def _is_here(card: ModelCard, store: Store) -> bool:
 
 
 def _size_of(card: ModelCard) -> str:
-    size = card.weights[0].size if card.weights else None
+    size = next((weights.size for weights in card.weights if weights.size), None)
     return f"{size / 1e6:.0f} MB" if size else ""
 
 
@@ -81,7 +82,10 @@ def fetch(
     debug: bool,
     as_json: bool,
 ) -> None:
-    """Bring weights to this machine and check them. Without a name: all that may be used commercially."""
+    """Bring weights to this machine and check them. Without a name: all that may be used commercially.
+
+    One that cannot be had does not keep the others from coming.
+    """
     from ..models import catalog, find_card
     from ..segmenters import choose_weights
 
@@ -89,18 +93,28 @@ def fetch(
     if not names:
         cards = [card for card in catalog() if card.commercial is not False and _is_published(card)]
     store = open_store(accept_hash, quiet)
+    failed = 0
     with talking(quiet, debug):
         for card in cards:
-            agree(card, store, accept_license)
-            stored = store.ensure(choose_weights(card, store))
+            try:
+                agree(card, store, accept_license)
+                stored = store.ensure(choose_weights(card, store))
+            except ModelError as error:
+                if len(cards) == 1:
+                    raise
+                failed += 1
+                click.echo(f"maskwright: {card.name}: {' '.join(str(error).split())}", err=True)
+                continue
             if as_json:
                 click.echo(json.dumps({"model": card.name, "path": str(stored.path), "sha256": stored.sha256}))
             elif not quiet:
                 click.echo(f"{card.name}: {stored.path}", err=True)
+    if failed:
+        raise Error(f"{failed} of {len(cards)} models were not fetched")
 
 
 def _is_published(card: ModelCard) -> bool:
-    return bool(card.weights) and bool(card.weights[0].sources)
+    return any(weights.sources for weights in card.weights)
 
 
 @models.command("import")

@@ -237,5 +237,5 @@ def read_extras(extras: str | None) -> dict[str, Any]:
         found["weights"] = Path(str(values["model_path"])).expanduser()
     garment = values.get("cc") or values.get("cloth_category")
     if garment:
-        found["part"] = {"attire": "all"}.get(garment, str(garment))
+        found["part"] = {"attire": "all"}.get(str(garment), str(garment))
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -82,7 +83,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
         content = _read_checkpoint(path)
     else:
         raise ModelError(
-            f"{path}", expected=f"a file ending in .safetensors, .onnx, {', '.join(CHECKPOINTS)}", got=path.suffix
+            f"{path}", expected=f"a file ending in .safetensors, .onnx, {', '.join(CHECKPOINTS)}", got=repr(path.suffix)
         )
     state = _strip_prefixes(_find_tensors(content, path))
     short, long = _TWICE
@@ -196,17 +197,20 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 def _read_checkpoint(path: Path) -> object:
     torch = _import_torch()
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # what it warns of is refused below, in one line
+            warnings.filterwarnings("ignore", "Detected pickle protocol|'torch.load' received a zip", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise _unreadable(path, error) from error
     except torch.serialization.pickle.UnpicklingError as error:
-        raise _refused(path, str(error).partition("WeightsUnpickler error:")[2].strip()) from error
+        text = str(error)
+        raise _refused(path, (text.partition("WeightsUnpickler error:")[2] or text).strip()) from error
     except (RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise _refused(path, str(error) or type(error).__name__) from error
 
 
 def _refused(path: Path, reason: str) -> ModelError:
-    program = re.search(r"GLOBAL (\S+) was not", reason)
+    program = re.search(r"GLOBAL (\S+) (?:was not|whose module)", reason) or re.search("(TorchScript) archive", reason)
     if program:
         return ModelError(
             f"{path} holds a program and not only tensors ({program[1]}); nothing of it was run",

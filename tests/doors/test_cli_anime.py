@@ -1,5 +1,6 @@
 """`maskwright anime`, as a process and in process."""
 
+import io
 import json
 
 import numpy as np
@@ -52,6 +53,15 @@ def test_random_weights_of_the_published_shape_give_a_map_its_labels_and_a_mask(
     assert indices.shape == (70, 50)
     assert np.array_equal(np.asarray(Image.open(out)), color_labels(indices))
     assert np.asarray(Image.open(mask)).min() == 255
+
+
+def test_the_map_goes_to_stdout(capsysbinary, photo, unet, tmp_path):
+    labels = tmp_path / "labels.png"
+    with pytest.raises(SystemExit, match="0"):
+        main(["anime", str(photo), "-", "--keep-background", "--weights", str(unet), "--labels", str(labels)])
+    release_engines()
+    drawn = np.asarray(Image.open(io.BytesIO(capsysbinary.readouterr().out)))
+    assert np.array_equal(drawn, color_labels(np.asarray(Image.open(labels))))
 
 
 @pytest.mark.slow
@@ -112,7 +122,10 @@ def test_without_weights_it_names_the_files_and_where_to_put_them(run_python, ph
     [
         (("map.jpg",), "format must be one of png, webp, tiff, got 'jpg'"),
         (("map.png", "--labels", "labels.webp"), "format must be one of png, got 'webp'"),
-        (("map.png", "--mask", "map.png"), "must be different files"),
+        (("map.png", "--mask", "map.png"), "OUTPUT must be another file than INPUT"),
+        (("sub/../face.png",), "OUTPUT must be another file than INPUT"),
+        (("map.png", "--labels", "none/labels.png"), "there is no folder none"),
+        (("map.png", "--max-pixels", "99"), "must be at most 99 pixels, got 50 x 70"),
         (("map.png", "--size", "huge"), "'huge' is not one of 'picture', 'network'"),
         (("map.png", "--weights", "nowhere.pth", "--keep-background"), "weights nowhere.pth are not there"),
         (("map.png", "--weights", "face.png", "--keep-background"), "weights must be a file ending in .onnx"),

@@ -63,6 +63,23 @@ def test_combinations_come_in_the_order_that_is_documented(run):
     assert np.array_equal(open_file("out.png"), 255 - np.minimum(A(), B()))
 
 
+def test_no_mask_that_is_read_is_written_over(run):
+    before = Path("b.png").read_bytes()
+    code, _, err = run("a.png", Path.cwd() / "b.png", "--union", "b.png")
+    assert (code, Path("b.png").read_bytes()) == (2, before)
+    assert "OUTPUT must be another file than INPUT and the others named" in err
+
+
+def test_the_limit_of_pixels_holds_for_every_mask(run):
+    assert run("a.png", "out.png", "--max-pixels", 600, "--union", "b.png")[0] == 0
+    Image.new("L", (30, 21)).save("large.png")
+    for masks in (["large.png", "out2.png"], ["a.png", "out2.png", "--union", "large.png"]):
+        code, _, err = run(*masks, "--max-pixels", 600)
+        assert code == 2
+        assert "the size of large.png must be at most 600 pixels, got 30 x 21 = 630" in err
+    assert not Path("out2.png").exists()
+
+
 def test_masks_of_other_sizes_are_refused(run):
     Image.new("L", (3, 4)).save("small.png")
     code, _, err = run("a.png", "out.png", "--union", "small.png")

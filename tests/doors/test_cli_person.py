@@ -1,6 +1,10 @@
 """`maskwright person`, in process."""
 
+import io
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -148,7 +152,8 @@ class TestSilhouette:
         (["--combine", "mean"], "'mean' is not one of 'max', 'sum'"),
         (["--model", "u2net_cloth_seg"], "model must be one for parts of a person"),
         (["--model", "nobody"], "model must be a name of the catalog, got 'nobody'"),
-        (["--cutout", "OUT"], "INPUT, OUTPUT and --cutout must be different files"),
+        (["--max-pixels", "99"], "must be at most 99 pixels, got 300 x 200"),
+        (["--cutout", "OUT"], "OUTPUT must be another file than INPUT"),
     ],
 )
 def test_bad_usage_is_2(run, photo, tmp_path, flags, message):
@@ -158,10 +163,17 @@ def test_bad_usage_is_2(run, photo, tmp_path, flags, message):
     assert message in err
 
 
-def test_the_input_is_never_written_over(run, photo):
-    code, _, err = run(photo, photo)
-    assert code == 2
-    assert "must be different files" in err
+@pytest.mark.parametrize("option", ["OUTPUT", "--cutout"])
+def test_the_input_is_never_written_over_by_any_of_its_names(run, photo, tmp_path, option):
+    (tmp_path / "link.png").symlink_to(photo)
+    os.link(photo, tmp_path / "twin.png")
+    (tmp_path / "sub").mkdir()
+    before = photo.read_bytes()
+    for name in (photo, tmp_path / "sub" / ".." / photo.name, tmp_path / "link.png", tmp_path / "twin.png"):
+        code, _, err = run(photo, *((name,) if option == "OUTPUT" else (tmp_path / "mask.png", option, name)))
+        assert (code, photo.read_bytes()) == (2, before)
+        assert "OUTPUT must be another file than INPUT" in err
+    assert not (tmp_path / "mask.png").exists()
 
 
 def test_what_cannot_be_written_is_said_first(run, photo, tmp_path):
@@ -174,10 +186,20 @@ def test_what_cannot_be_written_is_said_first(run, photo, tmp_path):
 
 
 def test_a_picture_comes_from_stdin(run, photo, graph, tmp_path, monkeypatch):
-    import io
     import types
 
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(photo.read_bytes()), isatty=lambda: False))
     code, _, err = run("-", tmp_path / "mask.png", "--weights", graph)
     assert code == 0, err
     assert read(tmp_path / "mask.png").max() == 255
+
+
+def test_the_mask_goes_to_stdout(photo, graph, tmp_path):
+    command = [sys.executable, "-m", "maskwright", "person", photo, "-", "--weights", graph]
+    done = subprocess.run([*command, "--json"], capture_output=True, check=True)
+    assert np.asarray(Image.open(io.BytesIO(done.stdout))).max() == 255
+    assert json.loads(done.stderr)["output"] == "-"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "six.tflite"]
+    done = subprocess.run([*command, "--separate"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--separate goes without stdout" in done.stderr

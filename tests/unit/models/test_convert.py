@@ -1,8 +1,10 @@
 """Checkpoints and safetensors as networks: prefixes, what is dropped, and files that must not be trusted."""
 
 import builtins
+import os
 import pickle
 import sys
+import zipfile
 
 import pytest
 
@@ -128,6 +130,26 @@ class TestFilesNotToBeTrusted:
             pickle.loads(pickle.dumps(trap)).close() or pickle.loads(b"")
         assert (tmp_path / "ran").exists()
 
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_a_program_whose_module_is_blocked_is_named_too(self, zipped, tmp_path):
+        class Command:
+            def __reduce__(self):
+                return os.system, (f"touch {tmp_path / 'ran'}",)
+
+        torch.save({"extra": Command()}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(ModelError, match=r"not only tensors \((posix|nt)\.system\); nothing of it was run; save"):
+            load_network(tmp_path / "w.pth")
+        (tmp_path / "w.pth").write_bytes(pickle.dumps(Command(), protocol=4))
+        with pytest.raises(ModelError, match="is not a checkpoint that can be read"):  # and nobody is warned besides
+            load_network(tmp_path / "w.pth")
+        assert not (tmp_path / "ran").exists()
+
+    def test_a_torchscript_archive_is_refused(self, tmp_path):
+        with zipfile.ZipFile(save({}, tmp_path / "w.pt"), "a") as archive:
+            archive.writestr("w/constants.pkl", b"")
+        with pytest.raises(ModelError, match=r"not only tensors \(TorchScript\); nothing of it was run"):
+            load_network(tmp_path / "w.pt")
+
     def test_a_whole_model_is_refused(self, small, tmp_path):
         with pytest.raises(ModelError, match=r"holds a program and not only tensors .*U2NETP"):
             load_network(save(small, tmp_path / "w.pth"))
@@ -162,7 +184,7 @@ class TestFilesNotToBeTrusted:
             load_network(tmp_path / f"gone{suffix}")
 
     def test_another_kind_of_file(self, tmp_path):
-        with pytest.raises(ModelError, match=r"must be a file ending in \.safetensors, .*, got \.tflite"):
+        with pytest.raises(ModelError, match=r"must be a file ending in \.safetensors, .*, got '\.tflite'"):
             load_network(tmp_path / "w.tflite")
 
 

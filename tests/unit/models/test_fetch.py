@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import random
@@ -215,6 +216,21 @@ def test_a_server_that_is_not_there(part):
         port = free.getsockname()[1]
     with pytest.raises(DownloadError, match=r"refused|reset|timed out"):
         download(f"http://127.0.0.1:{port}/net.onnx", part)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems answer when nobody takes the connection")
+def test_connecting_ends_after_five_seconds(part, monkeypatch):
+    assert fetch._CONNECT_TIMEOUT == 5
+    monkeypatch.setattr(fetch, "_CONNECT_TIMEOUT", 0.2)
+    with socket.socket() as deaf, contextlib.ExitStack() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # more than the queue of a listener that takes nobody
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(deaf.getsockname())
+        with pytest.raises(DownloadError, match="timed out"):
+            download(f"http://127.0.0.1:{deaf.getsockname()[1]}/net.onnx", part)
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 304])

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from maskwright.engines import release_engines  # noqa: E402
-from maskwright.errors import CacheNotWritable, HashMismatch, ModelError, OptionError, WeightsMissing  # noqa: E402
+from maskwright.errors import CacheNotWritable, HashMismatch, MediaError, ModelError, OptionError  # noqa: E402
 from maskwright.models import Hash, Store, Weights, catalog, find_card  # noqa: E402
 from maskwright.models import importing as importing_module  # noqa: E402
 from maskwright.models.importing import import_weights  # noqa: E402
@@ -133,7 +133,7 @@ class TestRefused:
             import_weights(tmp_path / "w.pth", store, name="u2netp")
 
     def test_what_is_not_there(self, store, tmp_path):
-        with pytest.raises(WeightsMissing, match="must be a readable file"):
+        with pytest.raises(MediaError, match="must be a file of weights, got no file at that path"):
             import_weights(tmp_path / "gone.pth", store, name="u2netp")
 
     def test_a_disk_that_loses_what_is_written(self, checkpoint, store, monkeypatch):

@@ -443,6 +443,18 @@ class TestVouchedHashes:
         assert asked == [Arrival("net.onnx", SHA256, 300_000, url, OTHER_SHA256)]
         assert read(home / "accepted.json")["net.onnx"]["origin"] == url
 
+    @pytest.mark.parametrize("hashes", [(), (OTHER_MIRROR,), (OFFICIAL_MD5, OTHER_MIRROR)], ids=len)
+    def test_a_size_that_no_publisher_covers_locks_nobody_out(self, home, server, hashes):
+        weights = row(*hashes, sources=(Url(server.serve("net.onnx", CONTENT)),), size=299_999)
+        with pytest.raises(HashMismatch, match=rf"got sha256 {SHA256}, 300,000 bytes"):
+            Store(home).ensure(weights)
+        assert Store(home, accept=[SHA256]).ensure(weights).sha256 == SHA256
+
+    def test_a_size_that_the_publisher_covers_is_binding(self, home, server):
+        weights = row(OFFICIAL, sources=(Url(server.serve("net.onnx", CONTENT)),), size=299_999)
+        with pytest.raises(DownloadError, match="size must be 299,999 bytes, got 300,000"):
+            Store(home).ensure(weights)
+
     def test_the_second_source_may_be_the_right_one(self, home, server):
         urls = server.serve("a", OTHER), server.serve("b", CONTENT)
         assert Store(home).ensure(row(MIRROR, sources=tuple(map(Url, urls)))).sha256 == SHA256
