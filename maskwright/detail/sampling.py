@@ -24,7 +24,6 @@ __all__ = [
     "SAMPLERS",
     "SamplingModel",
     "StepPlan",
-    "Timesteps",
     "crop_condition_mask",
     "denoised_from",
     "guided",

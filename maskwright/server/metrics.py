@@ -17,7 +17,7 @@ class Metrics:
     """What was counted since the start, and what is the case now.
 
     Args:
-        gauges: Name to help and the function that gives the value of now.
+        gauges: Name to help and the function that gives the value of now. A name that ends in `_total` only grows.
     """
 
     def __init__(self, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
@@ -58,7 +58,8 @@ class Metrics:
             lines.append(f'maskwright_request_seconds_sum{{route="{route}"}} {self._seconds[route]:.6f}')
             lines.append(f'maskwright_request_seconds_count{{route="{route}"}} {self._counts[route]}')
         for name, (help_, value) in {**self._gauges, **_PROCESS}.items():
-            lines += [*_head(name, "gauge", help_), f"{name} {value():g}"]
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [*_head(name, kind, help_), f"{name} {value():g}"]
         return "\n".join([*lines, ""])
 
 

@@ -12,6 +12,7 @@ import uvicorn
 from ..errors import Error
 from ..models.catalog import find_card
 from .app import Service, make_app
+from .film import make_film_cutter
 from .job_api import FilmCutter
 from .sessions import Sessions
 from .settings import ServerSettings
@@ -60,7 +61,6 @@ def serve(
     settings: ServerSettings,
     sessions: Sessions,
     *,
-    film: FilmCutter | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until a signal says to end.
@@ -68,7 +68,6 @@ def serve(
     Args:
         settings: How to behave.
         sessions: The models; those that the settings name are opened first.
-        film: Cuts films, for jobs; None: they are refused.
         started: Called with the server's address when it listens.
 
     Raises:
@@ -77,7 +76,7 @@ def serve(
     """
     for name in settings.models:
         sessions.make_ready(find_card(name))
-    server = Server(settings, sessions, film=film)
+    server = Server(settings, sessions, film=make_film_cutter(settings.max_pixels))
     with _listen(settings) as listener:
         port = listener.getsockname()[1]
         if started is not None:

@@ -13,7 +13,9 @@ import maskwright as mw
 from maskwright.anime import color_labels
 from maskwright.models.store import Store
 from maskwright.refine.shapes import rle_to_mask
+from maskwright.server.film import make_film_cutter
 from maskwright.server.sessions import Sessions
+from tests.support.clips import write_clip
 from tests.support.running import fake_engine, picture_bytes, running
 
 
@@ -314,6 +316,24 @@ class TestJobs:
             assert record["done"] == record["total"] == 3
             wrong = {"task": "person"}
             assert server.client.post("/api/jobs", files={"file": ("a.mp4", film)}, data=wrong).status_code == 422
+
+    def test_a_real_film_gives_the_bytes_of_the_library(self, tmp_path):
+        clip = write_clip(tmp_path / "in.mkv", [np.asarray(Image.open(io.BytesIO(picture_bytes())).convert("RGB"))] * 5)
+        with running(film=make_film_cutter(24 * 32)) as server:
+            created = server.client.post("/api/jobs", files={"file": clip.read_bytes()}, data={"format": "mov"})
+            record = self.wait(server, created)
+            assert record["state"] == "done", record
+            answer = server.client.get(record["result"])
+        with Sessions(Store(offline=True), engines=fake_engine).cutter("u2netp", compat=False) as segmenter:
+            mw.video.cut_video(clip, tmp_path / "out.mov", model=segmenter)
+        assert answer.content == (tmp_path / "out.mov").read_bytes()
+
+    def test_a_film_of_large_frames_is_refused_before_one_is_decoded(self, tmp_path):
+        clip = write_clip(tmp_path / "in.mkv", [np.zeros((24, 32, 3), np.uint8)])
+        with running(film=make_film_cutter(700)) as server:
+            record = self.wait(server, server.client.post("/api/jobs", files={"file": clip.read_bytes()}))
+            assert record["state"] == "failed"
+            assert "a frame must be at most 700 pixels, got 32×24" in record["error"]
 
     def test_a_film_that_cannot_be_cut(self):
         def cut(source, target, segmenter, options, progress):
