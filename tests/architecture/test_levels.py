@@ -111,7 +111,7 @@ HOMES = {
     "filelock": ["models/notes.py"],
     "flatbuffers": ["engines/litert.py"],
     "folder_paths": ["comfyui/"],
-    "fsspec": ["batch.py"],
+    "fsspec": ["batch/places.py"],
     "nodes": ["comfyui/"],
     "onnx": ["models/export.py"],
     "onnxruntime": ["engines/onnx.py"],

@@ -1,0 +1,43 @@
+"""A folder of pictures: nothing is lost, a second run goes on where the first stopped, and the network never waits.
+
+`Batch` holds two places and a segmenter; it plans, runs and keeps the journal. The steps of one picture are those of
+`Worker`, whoever drives them: the threads of `run_jobs`, or a cluster.
+"""
+
+from __future__ import annotations
+
+from .journal import Entry, Recipe
+from .places import LocalPlace, Place, RemotePlace, Stamp, open_place
+from .plan import PICTURE_SUFFIXES, Job, Plan, name_targets
+from .report import BatchReport
+from .run import Limits, record, run_jobs
+from .session import Batch, Choices, Runner, watch
+from .work import Decoded, Finished, Read, Settings, Unchanged, Worker
+
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "Batch",
+    "BatchReport",
+    "Choices",
+    "Decoded",
+    "Entry",
+    "Finished",
+    "Job",
+    "Limits",
+    "LocalPlace",
+    "Place",
+    "Plan",
+    "Read",
+    "Recipe",
+    "RemotePlace",
+    "Runner",
+    "Settings",
+    "Stamp",
+    "Unchanged",
+    "Worker",
+    "name_targets",
+    "open_place",
+    "record",
+    "run_jobs",
+    "watch",
+]
