@@ -10,14 +10,16 @@ from .journal import Entry, Recipe
 from .places import LocalPlace, Place, RemotePlace, Stamp, open_place
 from .plan import PICTURE_SUFFIXES, Job, Plan, name_targets
 from .report import BatchReport
-from .run import Limits, record, run_jobs
+from .run import Limits, Progress, is_fatal, record, run_jobs, say_error
 from .session import Batch, Choices, Runner, watch
+from .sizing import BatchSize
 from .work import Decoded, Finished, Read, Settings, Unchanged, Worker
 
 __all__ = [
     "PICTURE_SUFFIXES",
     "Batch",
     "BatchReport",
+    "BatchSize",
     "Choices",
     "Decoded",
     "Entry",
@@ -27,6 +29,7 @@ __all__ = [
     "LocalPlace",
     "Place",
     "Plan",
+    "Progress",
     "Read",
     "Recipe",
     "RemotePlace",
@@ -35,9 +38,11 @@ __all__ = [
     "Stamp",
     "Unchanged",
     "Worker",
+    "is_fatal",
     "name_targets",
     "open_place",
     "record",
     "run_jobs",
+    "say_error",
     "watch",
 ]

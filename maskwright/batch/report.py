@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from .. import __version__
+from .work import Finished
 
 __all__ = ["BatchReport"]
 
@@ -73,6 +74,21 @@ class BatchReport:
         with self._lock:
             change(self)
         self.tick()
+
+    def take(self, finished: Finished) -> None:
+        """Note a cut-out that is written."""
+        self.written += 1
+        self.deleted += finished.deleted
+        if finished.notes:
+            self.notes[finished.job.source] = finished.notes
+        if finished.kept:
+            self.failed[finished.job.source] = f"the picture was kept: {finished.kept}"
+
+    def fail(self, source: str, reason: str, *, fatal: bool = False) -> None:
+        """Note what is wrong with a picture, and whether no other could succeed."""
+        self.failed[source] = reason
+        if fatal:
+            self.stopped = reason
 
     def tick(self) -> None:
         """Bring the time up to date."""

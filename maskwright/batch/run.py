@@ -19,9 +19,9 @@ from ..types import AnyArray
 from .plan import Job
 from .report import BatchReport
 from .sizing import BatchSize, PixelBudget, default_budget
-from .work import Decoded, Finished, Unchanged, Worker
+from .work import Decoded, Unchanged, Worker
 
-__all__ = ["Limits", "is_fatal", "record", "run_jobs"]
+__all__ = ["Limits", "Progress", "is_fatal", "record", "run_jobs", "say_error"]
 
 # What will be no better with the next picture.
 _FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
@@ -66,10 +66,13 @@ def run_jobs(
 
 def record(report: BatchReport, source: str, error: BaseException) -> None:
     """Note an error of one picture, and stop the run where the next one would meet it too."""
+    report.fail(source, say_error(error), fatal=is_fatal(error))
+
+
+def say_error(error: BaseException) -> str:
+    """What is wrong with a picture, in words."""
     known = isinstance(error, (Error, OSError))
-    report.failed[source] = str(error) if known else f"unexpected {type(error).__name__}: {error}"
-    if is_fatal(error):
-        report.stopped = str(error)
+    return str(error) if known else f"unexpected {type(error).__name__}: {error}"
 
 
 def is_fatal(error: BaseException) -> bool:
@@ -87,7 +90,7 @@ class _Run:
         self._stop = stop
         self._progress = progress
         self._report = BatchReport()
-        self._size = BatchSize(worker, limits.batch_size)
+        self._size = BatchSize(worker.compute, worker.segmenter.engine.input_shape[0], limits.batch_size)
         self._budget = PixelBudget(limits.pixels or default_budget())
         self._jobs = iter(jobs)
         self._lock = Lock()
@@ -185,7 +188,7 @@ class _Run:
     def _finish(self, decoded: Decoded, output: AnyArray) -> None:
         with self._report.clocked("finish"):
             finished = self._worker.finish(decoded, output)
-        self._tell(lambda report: _written(report, finished))
+        self._tell(lambda report: report.take(finished))
 
     def _attempt(self, job: Job, step: Callable[[], None]) -> None:
         try:
@@ -212,12 +215,3 @@ def _differ(a: Decoded, b: Decoded) -> bool:
 
 def _skipped(report: BatchReport) -> None:
     report.skipped += 1
-
-
-def _written(report: BatchReport, finished: Finished) -> None:
-    report.written += 1
-    report.deleted += finished.deleted
-    if finished.notes:
-        report.notes[finished.job.source] = finished.notes
-    if finished.kept:
-        report.failed[finished.job.source] = f"the picture was kept: {finished.kept}"

@@ -17,7 +17,7 @@ from .places import Place, Stamp
 from .plan import Job, Plan, check_places, make_plan
 from .report import BatchReport
 from .run import Limits, Progress, record, run_jobs
-from .work import Settings, Worker, make_recipe
+from .work import Settings, Worker
 
 __all__ = ["Batch", "Choices", "Runner", "watch"]
 
@@ -80,12 +80,12 @@ class Batch:
     ) -> None:
         check_places(source, target)
         self.source, self.target = source, target
-        self.recipe = make_recipe(source, segmenter, settings)
         self._settings = settings
         self._choices = choices or Choices()
         self._limits = limits or Limits()
         self._runner = runner
         self._worker = Worker(source, target, segmenter, settings)
+        self.recipe = self._worker.recipe
         self._held = ExitStack()
 
     def __enter__(self) -> Batch:

@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from threading import Condition
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from ..errors import EngineFailed
 from ..types import AnyArray
-from .work import Decoded, Worker
 
 __all__ = ["BatchSize", "PixelBudget", "default_budget"]
+
+_T = TypeVar("_T")
 
 _LARGEST = 32
 _GAIN = 0.95  # of the time for one picture: a larger batch must take no more than this to be worth while
@@ -57,7 +59,7 @@ class PixelBudget:
             self._room.notify_all()
 
 
-class BatchSize:
+class BatchSize(Generic[_T]):
     """Finds the batch size: it is doubled as long as the time for a picture falls and no bit of a result changes.
 
     A result must not depend on which pictures happened to go through the network together: then a run that was
@@ -65,15 +67,21 @@ class BatchSize:
     same numbers.
 
     Args:
-        worker: Computes.
+        compute: The network: (N, C, h, w) for a group of N pictures.
+        fixed: The batch size that the network insists on; None: any.
         size: A size to use without asking; None: found out.
         clock: Tells seconds.
     """
 
-    def __init__(self, worker: Worker, size: int | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._worker = worker
+    def __init__(
+        self,
+        compute: Callable[[Sequence[_T]], AnyArray],
+        fixed: int | None,
+        size: int | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._compute = compute
         self._clock = clock
-        fixed = worker.segmenter.engine.input_shape[0]
         self.size = fixed or size or 1
         self._trying = 0 if fixed or size else 2  # the size to try next; 0: none
         self._warm = False
@@ -83,7 +91,7 @@ class BatchSize:
         """How many pictures to bring, if there are as many."""
         return max(self.size, self._trying)
 
-    def compute(self, group: Sequence[Decoded]) -> list[AnyArray]:
+    def compute(self, group: Sequence[_T]) -> list[AnyArray]:
         """The network's outputs for a group of at most `wanted` pictures with inputs of one shape.
 
         Raises:
@@ -93,7 +101,7 @@ class BatchSize:
             return self._try(group)
         return self._in_pieces(group, self.size)
 
-    def _try(self, group: Sequence[Decoded]) -> list[AnyArray]:
+    def _try(self, group: Sequence[_T]) -> list[AnyArray]:
         if not self._warm:  # a first run takes longer, whatever its size
             self._in_pieces(group, self.size)
             self._warm = True
@@ -101,7 +109,7 @@ class BatchSize:
         safe = self._in_pieces(group, self.size)
         between = self._clock()
         try:
-            tried = list(self._worker.compute(group))
+            tried = list(self._compute(group))
         except EngineFailed:  # too large for the device's memory, most likely; what was safe stays so
             self._trying = 0
             return safe
@@ -114,6 +122,6 @@ class BatchSize:
             self._trying = 0
         return safe
 
-    def _in_pieces(self, group: Sequence[Decoded], size: int) -> list[AnyArray]:
+    def _in_pieces(self, group: Sequence[_T], size: int) -> list[AnyArray]:
         starts = range(0, len(group), size)
-        return [output for start in starts for output in self._worker.compute(group[start : start + size])]
+        return [output for start in starts for output in self._compute(group[start : start + size])]

@@ -149,17 +149,20 @@ class Worker:
         segmenter: The model, held open by the caller.
         settings: What is wanted.
 
+    Attributes:
+        recipe: What the cut-outs depend on besides their pictures.
+
     Raises:
         OptionError: The segmenter cannot do what the options say.
     """
 
     def __init__(self, source: Place, target: Place, segmenter: Segmenter, settings: Settings) -> None:
         check_fit(segmenter, settings.options)
-        self._source, self._target = source, target
+        self.source, self.target = source, target
         self.segmenter = segmenter
-        self._settings = settings
-        self._recipe = make_recipe(source, segmenter, settings)
-        self._journal = Writer(target, self._recipe)
+        self.settings = settings
+        self.recipe = make_recipe(source, segmenter, settings)
+        self._journal = Writer(target, self.recipe)
 
     def read(self, job: Job) -> Read | Unchanged:
         """The picture's file; or that its cut-out is there already, of the same content.
@@ -167,13 +170,13 @@ class Worker:
         Raises:
             MediaError: It is gone, cannot be read, or holds no picture that may be decoded.
         """
-        data = self._source.read(job.source)
+        data = self.source.read(job.source)
         sha256 = digest(data)
         if job.made is not None and job.made.source_sha256 == sha256:
             return Unchanged(job, self._entry(job, sha256, job.made.sha256, job.made.size))
         if job.objection is not None:
             raise MediaError(job.objection)
-        height, width = measure_image(_named(data, job.source), max_pixels=self._settings.max_pixels)
+        height, width = measure_image(_named(data, job.source), max_pixels=self.settings.max_pixels)
         return Read(job, data, sha256, height * width)
 
     def decode(self, read: Read) -> Decoded:
@@ -184,8 +187,8 @@ class Worker:
         """
         image = load_image(
             _named(read.data, read.job.source),
-            max_pixels=self._settings.max_pixels,
-            keep_gps=self._settings.options.keep_gps,
+            max_pixels=self.settings.max_pixels,
+            keep_gps=self.settings.options.keep_gps,
         )
         return Decoded(read, image, self.segmenter.prepare(self.segmenter.view(image)))
 
@@ -209,18 +212,18 @@ class Worker:
         """
         job = decoded.read.job
         result = self.segmenter.finish(output, decoded.prepared.placement)
-        cutout = make_cutout(decoded.image, result, self._settings.options)
-        data = cutout.to_bytes(self._settings.format, quality=self._settings.quality)
+        cutout = make_cutout(decoded.image, result, self.settings.options)
+        data = cutout.to_bytes(self.settings.format, quality=self.settings.quality)
         entry = self._entry(job, decoded.read.sha256, digest(data), len(data))
         self._journal.announce(entry)
-        if self._settings.manifest:
-            self._target.write(job.target + MANIFEST_SUFFIX, self._manifest(entry, cutout))
-        self._target.write(job.target, data)
+        if self.settings.manifest:
+            self.target.write(job.target + MANIFEST_SUFFIX, self._manifest(entry, cutout))
+        self.target.write(job.target, data)
         self._journal.confirm(entry)
         kept = None
-        if self._settings.delete_input:
+        if self.settings.delete_input:
             kept = self._delete(entry, cutout.frames, cutout.rgba.shape[:2])
-        return Finished(job, cutout.notes, self._settings.delete_input and not kept, kept)
+        return Finished(job, cutout.notes, self.settings.delete_input and not kept, kept)
 
     def clean(self, job: Job, entry: Entry) -> Finished:
         """Delete a picture whose cut-out an earlier run wrote, as the worker of that run would have.
@@ -228,7 +231,7 @@ class Worker:
         Raises:
             MediaError: One of the two cannot be read.
         """
-        data = self._source.read(job.source)
+        data = self.source.read(job.source)
         kept: str | None = "it is not the picture that was cut"
         if digest(data) == entry.source_sha256:
             kept = self._delete(entry, load_image(data, max_pixels=sys.maxsize).frames, None)
@@ -243,7 +246,7 @@ class Worker:
         self._journal.note([unchanged.entry])
 
     def _entry(self, job: Job, source_sha256: str, sha256: str, size: int) -> Entry:
-        return Entry(job.target, job.source, source_sha256, job.stamp, sha256, size, self._recipe.key)
+        return Entry(job.target, job.source, source_sha256, job.stamp, sha256, size, self.recipe.key)
 
     def _manifest(self, entry: Entry, cutout: Cutout) -> bytes:
         """What the cut-out is made of; without times, so that the same work gives the same bytes."""
@@ -258,7 +261,7 @@ class Worker:
             "crop_region": cutout.crop_region,
             "notes": list(cutout.notes),
             "made_by": {"maskwright": __version__, **asdict(cutout.provenance)},
-            "options": self._settings.describe(),
+            "options": self.settings.describe(),
         }
         return (json.dumps(values, indent=1) + "\n").encode()
 
@@ -270,15 +273,15 @@ class Worker:
         """
         if frames > 1:
             return f"it holds {frames} pictures and one was cut: cut it with --all-frames, then delete it"
-        if self._source.stamp(entry.source) != entry.stamp:
+        if self.source.stamp(entry.source) != entry.stamp:
             return "it was changed meanwhile"
-        written = self._target.read(entry.target)
+        written = self.target.read(entry.target)
         if digest(written) != entry.sha256:
             return f"{entry.target} is not what was written there"
         found = load_image(written, max_pixels=sys.maxsize).size_hw
         if size_hw is not None and found != size_hw:
             return f"{entry.target} was read back with another size, {found}"
-        self._source.delete(entry.source)
+        self.source.delete(entry.source)
         return None
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .opening import open_chosen
-from .options import cutout_options, make_options, model_options, talk_options
+from .options import cutout_options, make_options, model_options, read_extras, talk_options
 from .talk import picture_bar, talking
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ _INTERRUPTED = 130
 @click.option(
     "--in-flight", type=click.IntRange(min=1), metavar="MEGAPIXELS", help="How much may be in memory at once."
 )
+@click.option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, ray://HOST:10001, local.")
 @talk_options
 def batch(source: str, target: str, **values: Any) -> None:
     """Remove the background of a folder of pictures.
@@ -89,10 +90,15 @@ def _limits(values: dict[str, Any]) -> Any:
 
 
 def _runner(values: dict[str, Any]) -> Runner:
-    """What does the jobs."""
+    """What does the jobs: this machine, or a cluster."""
+    if values["cluster"] is not None:
+        from ..cluster import make_runner
+
+        weights = read_extras(values["extras"]).get("weights") or values["weights"]
+        own = None if weights is None else str(Path(weights).resolve())
+        return make_runner(values["cluster"], weights=own, device=values["device"])
     from ..batch import run_jobs
 
-    del values
     return run_jobs
 
 

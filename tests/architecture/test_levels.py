@@ -26,6 +26,7 @@ LEVELS = {
     "models.catalog": 2,
     "models.store": 2,
     "models.fetch": 2,
+    "models.bundle": 2,
     "models.known": 2,
     "models.notes": 2,
     "models.recipes": 2,

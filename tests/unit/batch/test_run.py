@@ -63,17 +63,12 @@ def test_a_stop_finishes_what_was_read_and_no_more(tmp_path, fill, open_batch, c
     ],
 )
 def test_what_will_be_no_better_with_the_next_picture_stops_the_run(error, fatal):
-    assert is_fatal(error) is fatal
-    try:
-        try:
-            raise error
-        except Exception as cause:
-            raise MediaError("x cannot be written") from cause
-    except MediaError as wrapped:
-        assert is_fatal(wrapped) is fatal
-        report = BatchReport()
-        record(report, "x.jpg", wrapped)
-        assert report.stopped == ("x cannot be written" if fatal else None)
+    wrapped = MediaError("x cannot be written")
+    wrapped.__cause__ = error
+    assert is_fatal(error) is is_fatal(wrapped) is fatal
+    report = BatchReport()
+    record(report, "x.jpg", wrapped)
+    assert report.stopped == ("x cannot be written" if fatal else None)
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, fill, open_batch, cut_all, monkeypatch):

@@ -14,7 +14,7 @@ def test_two_runs_into_one_folder_are_refused(tmp_path, fill, open_batch):
     fill(tmp_path / "in", "x.jpg")
     with (
         open_batch(),
-        pytest.raises(MediaError, match="another run writes to .*out; wait until it is done, or name another folder"),
+        pytest.raises(MediaError, match=r"another run writes to .*out; wait until it is done, or name another folder"),
         open_batch(),
     ):
         pass
@@ -60,7 +60,9 @@ def test_a_run_that_ends_anywhere_is_finished_by_the_next(tmp_path, fill, open_b
     assert point > 12
 
 
-def test_a_journal_that_cannot_be_made_one_file_stays_in_pieces(tmp_path, fill, open_batch, cut_all, monkeypatch, caplog):
+def test_a_journal_that_cannot_be_made_one_file_stays_in_pieces(
+    tmp_path, fill, open_batch, cut_all, monkeypatch, caplog
+):
     from maskwright.batch import session
 
     def full(*_):
@@ -77,7 +79,7 @@ def test_a_journal_that_cannot_be_made_one_file_stays_in_pieces(tmp_path, fill, 
 def test_a_watch_waits_until_a_file_has_settled(tmp_path, fill, open_batch):
     source = fill(tmp_path / "in", "x.jpg", "bad.jpg")
     (source / "bad.jpg").write_bytes(b"no picture")
-    looks, reports = [], []
+    looks = []
     with open_batch() as batch:
         real = batch.plan
 
@@ -92,8 +94,8 @@ def test_a_watch_waits_until_a_file_has_settled(tmp_path, fill, open_batch):
             return real()
 
         batch.plan = plan
-        for report in watch(batch, stop=threading.Event(), interval=0.001):
-            reports.append((len(looks), report.written, sorted(report.failed)))
+        rounds = watch(batch, stop=threading.Event(), interval=0.001)
+        reports = [(len(looks), report.written, sorted(report.failed)) for report in rounds]
     assert reports == [(2, 0, ["bad.jpg"]), (3, 1, []), (6, 1, [])]
     assert not (source / "stop.txt").exists()
 

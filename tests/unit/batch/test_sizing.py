@@ -36,7 +36,7 @@ def settle(tmp_path, function, clock, size=None, shape=(None, 3, 4, 4)):
     """The batch size after many pictures, and whether each got its own output."""
     segmenter = open_segmenter("u2netp", engine=FakeEngine(function, shape))
     worker = Worker(open_place(tmp_path), open_place(tmp_path / "out"), segmenter, Settings(CutoutOptions()))
-    found = BatchSize(worker, size, clock)
+    found = BatchSize(worker.compute, shape[0], size, clock)
     for _ in range(9):
         group = [decoded(segmenter, value) for value in range(found.wanted)]
         outputs = found.compute(group)
