@@ -10,6 +10,7 @@ every worker adds a part of its own, tells the next run, wherever it is started,
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ from .segmenters import Segmenter, open_segmenter
 from .segmenters.base import Prepared
 from .types import AnyArray, FloatArray, Provenance
 
-__all__ = ["ClusterTask", "Computer", "Item", "make_runner", "read_items", "write_items"]
+__all__ = ["ClusterTask", "Computer", "Item", "make_runner", "make_task", "read_items", "write_items"]
 
 _CHUNK = 8  # pictures in a block: small, so that little is done again when a machine is lost
 _ANYWHERE = Placement((1, 1), (1, 1), (1, 1))  # who computes does not ask where a picture lies in its input
@@ -335,6 +336,7 @@ def _start(address: str) -> None:
     """Join the cluster, unless this process has; the workers get this process's settings of Maskwright."""
     import ray
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are of no use to who cuts pictures
     if not ray.is_initialized():
         variables = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
         ray.init(address=address, runtime_env={"env_vars": variables}, log_to_driver=False)
@@ -353,7 +355,8 @@ def _results(jobs: list[Job], task: ClusterTask) -> Iterator[Item]:
     rows = [{"item": Item(job)} for job in jobs]
     data = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // _CHUNK))
     data = data.map_batches(read_items, batch_size=_CHUNK, fn_args=(task,), num_cpus=share)
-    data = data.map_batches(Computer, batch_size=_CHUNK, fn_constructor_args=(task,), concurrency=(1, most), **actors)
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most)
+    data = data.map_batches(Computer, batch_size=_CHUNK, fn_constructor_args=(task,), compute=pool, **actors)
     data = data.map_batches(write_items, batch_size=_CHUNK, fn_args=(task,), num_cpus=share)
     for row in data.iter_rows():
         yield row["item"]

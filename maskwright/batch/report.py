@@ -124,8 +124,10 @@ class BatchReport:
         counts = f"{self.written} written, {self.skipped} skipped, {len(self.failed)} failed"
         lines = [counts + (f", {self.deleted} inputs deleted" if self.deleted else "")]
         if self.written:
-            busy = self.stages["compute"] / max(self.stages["compute"] + self.stages["wait"], 1e-9)
-            lines[0] += f"; {self.seconds:.1f} s, {self.rate:.2f} pictures/s, the network busy {busy:.0%} of its time"
+            lines[0] += f"; {self.seconds:.1f} s, {self.rate:.2f} pictures/s"
+        if self.stages["compute"]:  # on a cluster nobody measures it
+            busy = self.stages["compute"] / (self.stages["compute"] + self.stages["wait"])
+            lines[0] += f", the network busy {busy:.0%} of its time"
         lines += [f"  {name}: {' '.join(reason.split())}" for name, reason in sorted(self.failed.items())[:_SHOWN]]
         if len(self.failed) > _SHOWN:
             lines.append(f"  and {len(self.failed) - _SHOWN} more: --report FILE lists all")

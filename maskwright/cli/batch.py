@@ -68,7 +68,7 @@ def batch(source: str, target: str, **values: Any) -> None:
     )
     places = open_place(source), open_place(target)
     choices = Choices(values["flat"], values["overwrite"], values["rehash"])
-    with talking(values["quiet"], values["debug"]), interruptible(values["quiet"]) as stop:
+    with talking(values["quiet"], values["debug"]), _interruptible(values["quiet"]) as stop:
         _check_report(values["report"])
         with (
             open_chosen(values, options) as segmenter,
@@ -142,7 +142,7 @@ def _tell(report: BatchReport, whole: BatchReport, about: dict[str, Any], values
 
 
 @contextmanager
-def interruptible(quiet: bool) -> Iterator[Event]:
+def _interruptible(quiet: bool) -> Iterator[Event]:
     """An event that the first Ctrl-C sets; the second ends the program at once, which leaves no half file either."""
     stop = Event()
     if current_thread() is not main_thread():  # only the main thread may take signals

@@ -142,5 +142,5 @@ class _ProgressLines:
             return
         self._next = report.seconds + _EACH_SECONDS
         done = report.written + report.skipped + len(report.failed)
-        left = (self._count - done) / max(report.rate, 1e-9)
-        click.echo(f"{done} of {self._count}, {report.rate:.2f} pictures/s, {left:.0f} s left", err=True)
+        left = f", {(self._count - done) / report.rate:.0f} s left" if report.rate else ""
+        click.echo(f"{done} of {self._count}, {report.rate:.2f} pictures/s{left}", err=True)
