@@ -50,8 +50,8 @@ def make_pictures(photos: Path, folder: Path, count: int) -> None:
         Image.fromarray(np.clip(large, 0, 255).astype(np.uint8)).save(target, quality=92)
 
 
-def run(command: list[str], environment: dict[str, str], log: Path) -> tuple[float, float]:
-    """Seconds and peak MiB of one whole process."""
+def run(command: list[str], environment: dict[str, str], log: Path) -> tuple[float, float, float]:
+    """Seconds, peak MiB and seconds of processors of one whole process."""
     with log.open("wb") as file:
         start = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
@@ -59,7 +59,7 @@ def run(command: list[str], environment: dict[str, str], log: Path) -> tuple[flo
         seconds = time.perf_counter() - start
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {status}; see {log}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
 def compare(work: Path, count: int, rembg: str, rounds: int) -> list[dict[str, object]]:
@@ -75,8 +75,9 @@ def compare(work: Path, count: int, rembg: str, rounds: int) -> list[dict[str, o
         for name, command in commands.items():
             shutil.rmtree(work / name, ignore_errors=True)
             (work / name).mkdir()
-            seconds, peak = run(command, environment, work / f"{name}.log")
-            row[name] = {"seconds": round(seconds, 2), "peak_mib": round(peak), "bytes": sizes(work / name)}
+            seconds, peak, cpu = run(command, environment, work / f"{name}.log")
+            row[name] = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 1), "peak_mib": round(peak)}
+            row[name]["bytes"] = sizes(work / name)
         row["times"] = round(row["rembg"]["seconds"] / row["maskwright"]["seconds"], 2)
         rows.append(row)
         print(json.dumps({**row, "largest": worst(row)}), flush=True)

@@ -2,8 +2,8 @@
 
     python benchmarks/kill_batch.py PICTURES --work FOLDER [--kills 20] [--seed 0]
 
-One run is left alone and measured. Another folder is then filled by runs that are killed (SIGKILL) at a random moment of
-that time, each going on where the last one was killed; now and then a cut-out is taken away, so that there is
+One run is left alone and measured. Another folder is then filled by runs that are killed (SIGKILL) at a random moment
+of that time, each going on where the last one was killed; now and then a cut-out is taken away, so that there is
 something left to do. A last run finishes it, and both folders are compared, file by file, the journal included.
 """
 
@@ -19,7 +19,9 @@ from pathlib import Path
 
 
 def start(pictures: Path, target: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "maskwright", "batch", str(pictures), str(target), "--manifest", "-q"])
+    return subprocess.Popen(
+        [sys.executable, "-m", "maskwright", "batch", str(pictures), str(target), "--manifest", "-q"]
+    )
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -40,7 +42,7 @@ def main() -> None:
     if start(given.pictures, whole).wait():
         raise SystemExit("the run that was left alone failed")
     seconds = time.perf_counter() - began
-    chance, alive = random.Random(given.seed), 0
+    chance, alive = random.Random(given.seed), 0  # noqa: S311 - chance, not secrets
     for number in range(given.kills):
         done = sorted(killed.rglob("*.png"))
         for path in chance.sample(done, len(done) // 3):  # something to do again

@@ -12,7 +12,7 @@ from .plan import PICTURE_SUFFIXES, Job, Plan, name_targets
 from .report import BatchReport
 from .run import Limits, Progress, is_fatal, record, run_jobs, say_error
 from .session import Batch, Choices, Runner, watch
-from .sizing import BatchSize
+from .sizing import BatchSize, open_beside_others
 from .work import Decoded, Finished, Read, Settings, Unchanged, Worker
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Worker",
     "is_fatal",
     "name_targets",
+    "open_beside_others",
     "open_place",
     "record",
     "run_jobs",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Condition
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from ..engines import Engine, open_engine
+from ..engines.base import choose_threads
 from ..errors import EngineFailed
 from ..types import AnyArray
 
-__all__ = ["BatchSize", "PixelBudget", "default_budget"]
+__all__ = ["BatchSize", "PixelBudget", "default_budget", "open_beside_others"]
 
 _T = TypeVar("_T")
 
@@ -32,6 +35,25 @@ def default_budget() -> int:
     except (AttributeError, ValueError, OSError):  # not every system can say
         return pixels
     return min(pixels, memory // 4 // _BYTES_PER_PIXEL)
+
+
+def open_beside_others(path: Path, runtime: str = "onnx", *, threads: int | None = None, **given: Any) -> Engine:
+    """An engine for a machine that has more to do, called as `open_engine` is: half of the cores compute.
+
+    Only ONNX Runtime is given fewer threads: its results do not depend on their number.
+
+    Args:
+        path: The weights file.
+        runtime: What reads it.
+        threads: Threads for one run; None: what the environment says, else half of the cores.
+        given: Passed on.
+
+    Raises:
+        EngineUnavailable, EngineFailed, OptionError: As `open_engine`.
+    """
+    if runtime == "onnx" and threads is None and not choose_threads(None):
+        threads = max(1, (os.cpu_count() or 1) // 2)
+    return open_engine(path, runtime, threads=threads, **given)
 
 
 class PixelBudget:

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .. import __version__
@@ -212,7 +212,8 @@ class Worker:
         """
         job = decoded.read.job
         result = self.segmenter.finish(output, decoded.prepared.placement)
-        cutout = make_cutout(decoded.image, result, self.settings.options)
+        cutout = _slim(make_cutout(decoded.image, result, self.settings.options))
+        del result
         data = cutout.to_bytes(self.settings.format, quality=self.settings.quality)
         entry = self._entry(job, decoded.read.sha256, digest(data), len(data))
         self._journal.announce(entry)
@@ -283,6 +284,12 @@ class Worker:
             return f"{entry.target} was read back with another size, {found}"
         self.source.delete(entry.source)
         return None
+
+
+def _slim(cutout: Cutout) -> Cutout:
+    """What is needed for its file: at 12 megapixels each map less is 48 MB less while the file is made."""
+    nothing = cutout.mask[:0, :0].copy()
+    return replace(cutout, mask=nothing, masks={}, alpha=cutout.alpha if cutout.only_mask else nothing)
 
 
 class _Named(io.BytesIO):

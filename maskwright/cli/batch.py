@@ -55,7 +55,7 @@ def batch(source: str, target: str, **values: Any) -> None:
     INPUT_DIR and OUTPUT_DIR are folders or addresses (s3://, gs://, …). The tree is mirrored. A journal in OUTPUT_DIR
     lets a second run skip what is done, make anew what changed, and go on after whatever ended the first.
     """
-    from ..batch import Batch, Choices, Settings, open_place
+    from ..batch import Batch, Choices, Settings, open_beside_others, open_place
 
     options = make_options(values)
     settings = Settings(
@@ -71,7 +71,7 @@ def batch(source: str, target: str, **values: Any) -> None:
     with talking(values["quiet"], values["debug"]), _interruptible(values["quiet"]) as stop:
         _check_report(values["report"])
         with (
-            open_chosen(values, options) as segmenter,
+            open_chosen(values, options, open_beside_others) as segmenter,
             Batch(*places, segmenter, settings, choices=choices, limits=_limits(values), runner=_runner(values)) as run,
         ):
             about = {"input": source, "output": target, **vars(run.recipe), "settings": settings.describe()}
