@@ -34,7 +34,7 @@ class Limits:
     """How much a run takes of the machine.
 
     Attributes:
-        threads: Threads that read, and as many that finish; None: one for two cores, and one for each.
+        threads: Threads that read, and as many that finish; None: one for two cores.
         pixels: Pixels in memory at once; None: what the machine has room for.
         batch_size: Pictures that go through the network at once; None: found out.
     """
@@ -85,7 +85,7 @@ class _Run:
     """One run: its queues and threads."""
 
     def __init__(self, jobs: list[Job], worker: Worker, limits: Limits, stop: Event, progress: Progress | None) -> None:
-        threads = limits.threads or os.cpu_count() or 1
+        threads = limits.threads or max(1, (os.cpu_count() or 1) // 2)  # the PNG encoder has threads of its own
         self._worker = worker
         self._stop = stop
         self._progress = progress
@@ -96,8 +96,7 @@ class _Run:
         self._lock = Lock()
         self._ready: SimpleQueue[Decoded | None] = SimpleQueue()
         self._computed: SimpleQueue[tuple[Decoded, AnyArray] | None] = SimpleQueue()
-        readers = limits.threads or (threads + 1) // 2  # reading is half the work of finishing
-        self._readers = [Thread(target=self._read_all, daemon=True) for _ in range(readers)]
+        self._readers = [Thread(target=self._read_all, daemon=True) for _ in range(threads)]
         self._finishers = [Thread(target=self._finish_all, daemon=True) for _ in range(threads)]
 
     def do(self) -> BatchReport:
