@@ -206,15 +206,16 @@ def _rounded(durations_ms: Sequence[float], unit: int) -> list[int]:
     return [int(duration) for duration in np.diff(ends)]
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
+def write_bytes(path: str | os.PathLike[str], data: bytes, *, scratch: Path | None = None) -> Path:
     """The path, once the whole file stands there.
 
-    The bytes go to a new file in the same folder, which takes the name only when they are safe on the disk. If
-    anything goes wrong, what stood there before is untouched.
+    The bytes go to a new file first, which takes the name only when they are safe on the disk. If anything goes
+    wrong, what stood there before is untouched.
 
     Args:
         path: A file, new or not. A pipe or device is written to as it is.
         data: All of it.
+        scratch: The folder of the new file, on the same disk; None: the path's own.
 
     Raises:
         MediaError: There is no such folder, it is a folder, or it cannot be written.
@@ -226,7 +227,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
         else:
-            _replace(Path(os.path.realpath(path)), data)
+            _replace(Path(os.path.realpath(path)), data, scratch)
     except (OSError, ValueError) as error:
         if isinstance(error, Error):
             raise
@@ -234,8 +235,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     return path
 
 
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".maskwright-{os.urandom(8).hex()}.tmp")
+def _replace(path: Path, data: bytes, scratch: Path | None) -> None:
+    temporary = (scratch or path.parent) / f".maskwright-{os.urandom(8).hex()}.tmp"
     try:
         with temporary.open("xb") as file:
             file.write(data)

@@ -39,6 +39,7 @@ __all__ = [
     "load_frames",
     "load_image",
     "load_mask",
+    "measure_image",
     "save_animation",
     "save_mask",
     "write_bytes",
@@ -111,6 +112,23 @@ def load_image(source: ImageSource, *, max_pixels: int | None = None, keep_gps: 
     with _opened(source, _pixel_limit(max_pixels)) as opened:
         frames = opened.count_frames()
         return opened.load(keep_gps=keep_gps, frames=frames)
+
+
+def measure_image(source: ImageSource, *, max_pixels: int | None = None) -> tuple[int, int]:
+    """Height and width of a picture in pixels as its header states them, before it is turned upright.
+
+    Args:
+        source: As for `load_image`.
+        max_pixels: As for `load_image`.
+
+    Raises:
+        MediaError, ShapeError, RangeError, OptionError: As for `load_image`, but for damage behind the header.
+    """
+    if isinstance(source, (LoadedImage, np.ndarray)):
+        return load_image(source).size_hw
+    with _opened(source, _pixel_limit(max_pixels)) as opened:
+        width, height = opened.image.size
+        return height, width
 
 
 def load_frames(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .refine.masks import FeatherSide
 
-__all__ = ["CutoutOptions", "choose_part", "cut_with", "cutout", "make_cutout", "segment", "shape_mask"]
+__all__ = ["CutoutOptions", "check_fit", "choose_part", "cut_with", "cutout", "make_cutout", "segment", "shape_mask"]
 
 _logger = logging.getLogger(__name__)
 
@@ -93,9 +93,18 @@ def cut_with(segmenter: Segmenter, loaded: LoadedImage, options: CutoutOptions) 
         OptionError: `options.compat` is not the segmenter's.
         EngineFailed: The network stopped.
     """
-    _check_compat(segmenter, options.compat)
-    _check_part(options.part, segmenter.card.parts, segmenter.card.name)  # before the network does its work
+    check_fit(segmenter, options)  # before the network does its work
     return make_cutout(loaded, segmenter(loaded), options)
+
+
+def check_fit(segmenter: Segmenter, options: CutoutOptions) -> None:
+    """Nothing, if a segmenter can do what the options say.
+
+    Raises:
+        OptionError: `options.compat` is not the segmenter's, or its model does not know the part.
+    """
+    _check_compat(segmenter, options.compat)
+    _check_part(options.part, segmenter.card.parts, segmenter.card.name)
 
 
 def make_cutout(

@@ -36,7 +36,7 @@ STRIP_BYTES = 1 << 19  # of filtered rows: what stays in a core's cache, and eno
 SAMPLES = 6  # sample strips a picture is judged by, together at most a third of it
 SAMPLE_BYTES = 1 << 16  # at most, of one sample strip: twice what deflate can look back
 SMALL_BYTES = 1 << 18  # a picture up to here is its own sample
-FLAT = 8  # a picture that deflates by this factor is flat: a mask, a drawing
+FLAT = 16  # a picture that deflates by this factor is flat: a mask, a drawing
 MAX_THREADS = 8
 
 _T = TypeVar("_T")

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import OptionError
 from .opening import open_chosen
-from .options import cutout_options, make_options, model_options, talk_options
-from .talk import job_bar, talking
+from .options import cutout_options, make_options, model_options, read_extras, talk_options
+from .talk import picture_bar, talking
 
 if TYPE_CHECKING:
-    from ..batch import BatchReport, Job
-    from ..imageio import Cutout
+    from ..batch import Batch, BatchReport, Runner
 
 __all__ = ["batch"]
 
+_INTERRUPTED = 130
+
 
 @click.command("batch")
-@click.argument("source", metavar="INPUT_DIR", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUTPUT_DIR", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT_DIR")
+@click.argument("target", metavar="OUTPUT_DIR")
 @model_options
 @cutout_options
 @click.option("-w", "--watch", is_flag=True, help="Go on with pictures that arrive, until stop.txt appears.")
@@ -31,57 +36,132 @@ __all__ = ["batch"]
 @click.option("--accept-usage-cost", is_flag=True, hidden=True)
 @click.option("--flat", is_flag=True, help="Put all cut-outs into OUTPUT_DIR itself.")
 @click.option("--format", "format_", default="png", show_default=True, help="png, webp, jpeg, tiff or avif.")
+@click.option("--quality", type=click.IntRange(1, 100), help="1 to 100, for lossy formats.")
 @click.option("--max-pixels", type=int, help="Refuse pictures with more pixels than this.")
+@click.option("--manifest", is_flag=True, help="Beside each cut-out a JSON file that says what it was made of.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write what became of every picture as JSON.")
+@click.option("--overwrite", is_flag=True, help="Replace files in OUTPUT_DIR that are not this folder's cut-outs.")
+@click.option("--rehash", is_flag=True, help="Tell by content, not by size and time, whether a picture has changed.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Threads that read, and as many that write.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Pictures at once in the network; by default found out.")
+@click.option(
+    "--in-flight", type=click.IntRange(min=1), metavar="MEGAPIXELS", help="How much may be in memory at once."
+)
+@click.option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, ray://HOST:10001, local.")
 @talk_options
-def batch(source: Path, target: Path, **values: Any) -> None:
+def batch(source: str, target: str, **values: Any) -> None:
     """Remove the background of a folder of pictures.
 
-    The tree is mirrored; cut-outs that exist are skipped, so a second run goes on where the first stopped.
+    INPUT_DIR and OUTPUT_DIR are folders or addresses (s3://, gs://, …). The tree is mirrored. A journal in OUTPUT_DIR
+    lets a second run skip what is done, make anew what changed, and go on after whatever ended the first.
     """
-    from ..batch import plan_batch, run_batch, watch_batch
-    from ..encode import choose_format
-    from ..imageio import load_image
-    from ..pipeline import cut_with
+    from ..batch import Batch, Choices, Settings, open_beside_others, open_place
 
     options = make_options(values)
-    format_ = choose_format(values["format_"])
-    if format_ == "jpeg" and not options.fills_frame:
-        raise OptionError("--format jpeg", expected="a background", got="none", hint="add -bgc 255 255 255 255")
-
-    def plan() -> list[Job]:
-        return plan_batch(source, target, suffix=f".{format_}", flat=values["flat"])
-
-    with talking(values["quiet"], values["debug"]):
-        jobs = plan()
-        with open_chosen(values, options) as segmenter:
-
-            def run(jobs: list[Job]) -> BatchReport:
-                def cut(path: Path) -> Cutout:
-                    loaded = load_image(path, max_pixels=values["max_pixels"], keep_gps=options.keep_gps)
-                    return cut_with(segmenter, loaded, options)
-
-                with job_bar(len(jobs), values["quiet"]) as step:
-                    return run_batch(jobs, cut, delete_input=values["delete_input"], progress=step)
-
-            report = run(jobs)
-            _report_batch(report, values)
-            failed = bool(report.failed)
-            for more in watch_batch(plan, run, source) if values["watch"] else ():
-                _report_batch(more, values)
-                failed |= bool(more.failed)
-    if failed:
+    settings = Settings(
+        options,
+        values["format_"],
+        values["quality"],
+        manifest=values["manifest"],
+        max_pixels=values["max_pixels"],
+        delete_input=values["delete_input"],
+    )
+    places = open_place(source), open_place(target)
+    choices = Choices(values["flat"], values["overwrite"], values["rehash"])
+    with talking(values["quiet"], values["debug"]), _interruptible(values["quiet"]) as stop:
+        _check_report(values["report"])
+        with (
+            open_chosen(values, options, open_beside_others) as segmenter,
+            Batch(*places, segmenter, settings, choices=choices, limits=_limits(values), runner=_runner(values)) as run,
+        ):
+            about = {"input": source, "output": target, **vars(run.recipe), "settings": settings.describe()}
+            report = _run(run, stop, about, values)
+    if report.interrupted:
+        sys.exit(_INTERRUPTED)
+    if not report.ok:
         sys.exit(1)
 
 
-def _report_batch(report: Any, values: dict[str, Any]) -> None:
-    for path, reason in report.failed.items():
-        click.echo(f"maskwright: {path}: {' '.join(reason.split())}", err=True)
-    if not values["quiet"]:
-        for path, notes in report.notes.items():
-            click.echo(f"maskwright: note: {path}: {'; '.join(notes)}", err=True)
-    summary = {name: len(getattr(report, name)) for name in ("written", "skipped", "failed")}
+def _limits(values: dict[str, Any]) -> Any:
+    from ..batch import Limits
+
+    pixels = values["in_flight"] and values["in_flight"] * 1_000_000
+    return Limits(values["jobs"], pixels, values["batch_size"])
+
+
+def _runner(values: dict[str, Any]) -> Runner:
+    """What does the jobs: this machine, or a cluster."""
+    if values["cluster"] is not None:
+        from ..cluster import make_runner
+
+        weights = read_extras(values["extras"]).get("weights") or values["weights"]
+        own = None if weights is None else str(Path(weights).resolve())
+        return make_runner(values["cluster"], weights=own, device=values["device"])
+    from ..batch import run_jobs
+
+    return run_jobs
+
+
+def _run(run: Batch, stop: Event, about: dict[str, Any], values: dict[str, Any]) -> BatchReport:
+    """The report of one round, or of all rounds of a watch."""
+    from ..batch import BatchReport, watch
+
+    whole = BatchReport()
+    if values["watch"]:
+        for report in watch(run, stop=stop):
+            whole.join(report)
+            _tell(report, whole, about, values)
+        whole.interrupted = stop.is_set()
+        return whole
+    plan = run.plan()
+    with picture_bar(len(plan.jobs), values["quiet"]) as progress:
+        report = run.run(plan, stop=stop, progress=progress)
+    _tell(report, report, about, values)
+    return report
+
+
+def _check_report(path: Path | None) -> None:
+    """A report that could not be written is said before the work, not after it."""
+    if path is not None and not path.parent.is_dir():
+        raise click.UsageError(f"--report {path}: there is no folder {path.parent}")
+
+
+def _tell(report: BatchReport, whole: BatchReport, about: dict[str, Any], values: dict[str, Any]) -> None:
+    """Say what became of a round; the file holds all rounds."""
+    from ..encode import write_bytes
+
     if values["as_json"]:
-        failed = {str(path): reason for path, reason in report.failed.items()}
-        click.echo(json.dumps({**summary, "errors": failed}))
-    elif not values["quiet"]:
-        click.echo(", ".join(f"{count} {name}" for name, count in summary.items()), err=True)
+        click.echo(json.dumps(report.to_json(about)))
+    if not values["quiet"]:
+        for name, notes in sorted(report.notes.items()):
+            click.echo(f"maskwright: note: {name}: {'; '.join(notes)}", err=True)
+    if not values["quiet"] or not report.ok:
+        click.echo(report.summary().encode("utf-8", "backslashreplace").decode(), err=True)
+    if values["report"] is not None:
+        write_bytes(values["report"], (json.dumps(whole.to_json(about), indent=1) + "\n").encode())
+
+
+@contextmanager
+def _interruptible(quiet: bool) -> Iterator[Event]:
+    """An event that the first Ctrl-C sets; the second ends the program at once, which leaves no half file either."""
+    stop = Event()
+    if current_thread() is not main_thread():  # only the main thread may take signals
+        yield stop
+        return
+    before = signal.signal(signal.SIGINT, _stopper(stop, quiet))
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stopper(stop: Event, quiet: bool) -> Callable[[int, Any], None]:
+    def take(number: int, frame: Any) -> None:
+        del number, frame
+        if stop.is_set():
+            os._exit(_INTERRUPTED)
+        stop.set()
+        if not quiet:  # not by click: the signal may have come while something else was being said
+            os.write(2, b"\nmaskwright: finishing what is in hand; Ctrl-C again stops at once\n")
+
+    return take

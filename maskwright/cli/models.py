@@ -1,4 +1,4 @@
-"""`maskwright models`: list, info, fetch and import."""
+"""`maskwright models`: list, info, fetch, import and bundle."""
 
 from __future__ import annotations
 
@@ -137,3 +137,43 @@ def import_command(file: Path, name: str | None, onnx: bool, quiet: bool, debug:
         click.echo(json.dumps({"model": done.model, "network": done.network, "sha256": done.sha256, "files": files}))
     elif not quiet:
         click.echo(f"{done.model}: {done.network}, sha256 {done.sha256}: {', '.join(files)}", err=True)
+
+
+@models.command("bundle")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("names", metavar="[NAME...]", nargs=-1)
+@click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash.")
+@click.option("--accept-license", is_flag=True, help="Accept the licences of the models named.")
+@talk_options
+def bundle(
+    folder: Path,
+    names: tuple[str, ...],
+    accept_hash: tuple[str, ...],
+    accept_license: bool,
+    quiet: bool,
+    debug: bool,
+    as_json: bool,
+) -> None:
+    """Fill a folder with models, their hashes and licences, for a machine without a network.
+
+    Models that are named are fetched first where they are not here. Without a name: all that are here and whose
+    licence is accepted.
+    """
+    from ..models import catalog, find_card
+    from ..models.bundle import write_bundle
+    from ..segmenters import choose_weights
+
+    store = open_store(accept_hash, quiet)
+    cards = [find_card(check_model(name)) for name in names]
+    if not names:
+        here = (card for card in catalog() if card.weights and _is_here(card, store))
+        cards = [card for card in here if card.commercial is not False or store.is_license_accepted(card.name)]
+    with talking(quiet, debug):
+        for card in cards:
+            agree(card, store, accept_license)
+        done = write_bundle(folder, [(card, store.ensure(choose_weights(card, store))) for card in cards])
+    if as_json:
+        click.echo(json.dumps({"folder": str(done.folder), "models": done.models, "size": done.size, "use": done.use}))
+    elif not quiet:
+        click.echo(f"{', '.join(done.models)}: {done.size / 1e6:.0f} MB in {done.folder}", err=True)
+        click.echo(f"on the other machine: {done.use}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError
@@ -10,13 +11,17 @@ from .talk import agree, open_store
 
 if TYPE_CHECKING:
     from ..cutout_options import CutoutOptions
+    from ..engines import Engine
     from ..segmenters import Segmenter
 
 __all__ = ["open_chosen"]
 
 
-def open_chosen(values: dict[str, Any], options: CutoutOptions) -> Segmenter:
+def open_chosen(
+    values: dict[str, Any], options: CutoutOptions, opener: Callable[..., Engine] | None = None
+) -> Segmenter:
     """The segmenter that the flags name, its licence agreed to; the caller closes it."""
+    from ..engines import open_engine
     from ..models import find_card
     from ..segmenters import open_segmenter
 
@@ -27,4 +32,11 @@ def open_chosen(values: dict[str, Any], options: CutoutOptions) -> Segmenter:
     store = open_store(values["accept_hash"], values["quiet"])
     if weights is None:
         agree(card, store, values["accept_license"])
-    return open_segmenter(card.name, weights=weights, device=values["device"], compat=options.compat, store=store)
+    return open_segmenter(
+        card.name,
+        weights=weights,
+        device=values["device"],
+        compat=options.compat,
+        store=store,
+        opener=opener or open_engine,
+    )

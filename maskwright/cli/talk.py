@@ -14,10 +14,13 @@ import click
 from ..errors import LicenseNotAccepted
 
 if TYPE_CHECKING:
+    from ..batch import BatchReport
     from ..models import ModelCard, Store
     from ..models.store import Arrival
 
-__all__ = ["agree", "job_bar", "open_store", "talking", "work_bar"]
+__all__ = ["agree", "job_bar", "open_store", "picture_bar", "talking", "work_bar"]
+
+_EACH_SECONDS = 30.0
 
 
 class _Lines(logging.Handler):
@@ -125,3 +128,45 @@ def work_bar(label: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int]
             bar.update(done - bar.pos, rate)
 
         yield show
+
+
+@contextmanager
+def picture_bar(count: int, quiet: bool) -> Iterator[Callable[[BatchReport], None] | None]:
+    """A bar with pictures a second and the time left on a terminal; elsewhere a line now and then."""
+    if quiet or not count:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _ProgressLines(count)
+        return
+    with click.progressbar(
+        length=count,
+        label="cutting",
+        file=sys.stderr,
+        show_pos=True,
+        show_eta=True,
+        item_show_func=lambda text: text,
+    ) as bar:
+
+        def show(report: BatchReport) -> None:
+            done = report.written + report.skipped + len(report.failed)
+            bad = f", {len(report.failed)} failed" if report.failed else ""
+            bar.update(done - bar.pos, f"{report.rate:.2f} pictures/s{bad}")
+
+        yield show
+
+
+class _ProgressLines:
+    """One line each half minute, for logs."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._next = _EACH_SECONDS
+
+    def __call__(self, report: BatchReport) -> None:
+        if report.seconds < self._next:
+            return
+        self._next = report.seconds + _EACH_SECONDS
+        done = report.written + report.skipped + len(report.failed)
+        left = f", {(self._count - done) / report.rate:.0f} s left" if report.rate else ""
+        click.echo(f"{done} of {self._count}, {report.rate:.2f} pictures/s{left}", err=True)

@@ -45,19 +45,28 @@ class Notes:
 
 
 @contextmanager
-def locked(home: Path, name: str) -> Iterator[None]:
-    """One process, and one thread, at a time."""
+def locked(home: Path, name: str, *, wait: bool = True) -> Iterator[bool]:
+    """One process, and one thread, at a time; whether it is the caller's turn, which it is unless `wait` is False.
+
+    Args:
+        home: Its folder `locks` holds the lock.
+        name: What is worked on.
+        wait: Wait for one's turn.
+    """
     from filelock import FileLock, Timeout
 
     folder = home / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{name}.lock")
     try:
-        lock.acquire(timeout=1)
+        lock.acquire(timeout=1 if wait else 0)
     except Timeout:
+        if not wait:
+            yield False
+            return
         _logger.info("waiting for another process that works on %s", name)
         lock.acquire()
     try:
-        yield
+        yield True
     finally:
         lock.release()

@@ -163,11 +163,18 @@ class Segmenter(ABC):
             yield group
 
     def _run(self, group: Sequence[Prepared]) -> list[SegmentResult]:
-        outputs = self._compute(group)
+        outputs = self.compute(group)
         return [self.finish(output, prepared.placement) for output, prepared in zip(outputs, group, strict=True)]
 
-    def _compute(self, group: Sequence[Prepared]) -> AnyArray:
-        """(N, C, h, w): the output the recipe names, for each picture of the group."""
+    def compute(self, group: Sequence[Prepared]) -> AnyArray:
+        """(N, C, h, w): the output the recipe names, for each picture of the group; `finish` says what it means.
+
+        Args:
+            group: Prepared pictures with tensors of one shape.
+
+        Raises:
+            EngineFailed: The network stopped, or gave something that is no map.
+        """
         fixed = self.engine.input_shape[0]
         tensors = [prepared.tensor for prepared in group]
         if fixed:

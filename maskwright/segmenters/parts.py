@@ -30,7 +30,7 @@ class PartsSegmenter(Segmenter):
             EngineFailed: The network stopped, or gave another number of maps.
         """
         prepared = self.prepare(image)
-        return self._read(self._compute([prepared])[0], prepared.placement)
+        return self._read(self.compute([prepared])[0], prepared.placement)
 
     def finish(self, output: AnyArray, placement: Placement) -> SegmentResult:
         """The winning class of each pixel, a mask for each part, and their union.

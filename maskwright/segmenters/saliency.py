@@ -30,7 +30,7 @@ class SaliencySegmenter(Segmenter):
             EngineFailed: The network stopped.
         """
         prepared = self.prepare(image)
-        prediction, placement = self._compute([prepared])[0][0], prepared.placement
+        prediction, placement = self.compute([prepared])[0][0], prepared.placement
         if self.post.quantized or self.post.resized_first:
             prediction = finish_map(self, prediction, placement)
             placement = Placement(placement.image_hw, placement.image_hw, placement.image_hw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-DOORS = ("cli/", "batch.py", "server/", "comfyui/", "compat/")
+DOORS = ("cli/", "batch/", "cluster.py", "server/", "comfyui/", "compat/")
 NATIVE = ("refine/elimination.py",)  # sets the number of threads of a library that SciPy has loaded
 NETWORK = ("models/store.py", "models/fetch.py", "server/")  # the files that may reach out of the process
 
