@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import OptionError
 
-__all__ = ["check_options", "describe_options", "expected_value", "option", "option_kind", "option_text"]
+__all__ = ["check_options", "check_value", "describe_options", "expected_value", "option", "option_kind", "option_text"]
 
 _T = TypeVar("_T")
 
@@ -86,13 +86,21 @@ def check_options(options: Any) -> None:
         OptionError: A value of another kind, outside its range, or not among the choices.
     """
     for each in fields(options):
-        value = getattr(options, each.name)
-        if (value is None and str(each.type).endswith("| None")) or _fits(each, value):
-            continue
-        expected = expected_value(each) or _KINDS[option_kind(each)][0]
-        default = each.default
-        hint = "leave it out" if default is None else f"{default} leaves it out" if not default else f"usual: {default}"
-        raise OptionError(each.name, expected=expected, got=repr(value), hint=hint)
+        check_value(each, getattr(options, each.name))
+
+
+def check_value(option: Field[Any], value: Any) -> None:
+    """Nothing, if one option may have a value.
+
+    Raises:
+        OptionError: It is of another kind, outside its range, or not among the choices.
+    """
+    if (value is None and str(option.type).endswith("| None")) or _fits(option, value):
+        return
+    expected = expected_value(option) or _KINDS[option_kind(option)][0]
+    default = option.default
+    hint = "leave it out" if default is None else f"{default} leaves it out" if not default else f"usual: {default}"
+    raise OptionError(option.name, expected=expected, got=repr(value), hint=hint)
 
 
 def _fits(option: Field[Any], value: Any) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass
 from typing import Any
 
 from ..errors import OptionError
-from ..options import expected_value, option_kind, option_text
+from ..options import check_value, expected_value, option_kind, option_text
 
 __all__ = ["SHORT", "FormField", "flag_field", "form_fields", "parse_extras", "parse_fields", "text_field"]
 
@@ -142,10 +142,12 @@ def _parse_bool(name: str, text: str) -> bool:
 
 def _parse_number(option: Field[Any], text: str, kind: Callable[[str], Any]) -> Any:
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError as error:
         expected = expected_value(option) or "a number"
         raise OptionError(option.name, expected=expected, got=repr(text[:80]), hint="leave it out") from error
+    check_value(option, value)  # here, because a text that another one overrides has to be right too
+    return value
 
 
 def _parse_numbers(option: Field[Any], text: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 
 import httpx
@@ -28,6 +29,15 @@ def server():
 def pixels(response):
     assert response.status_code == 200, response.text
     return np.asarray(Image.open(io.BytesIO(response.content)))
+
+
+def wait_until(holds):
+    """Until it holds; a machine that is slow may take its time."""
+    for _ in range(2000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never held")
 
 
 def mask_bytes(mask):
@@ -93,7 +103,7 @@ class TestRembgsClients:
             ({"extras": "{"}, "JSON object"),
             ({"extras": '{"model_path": "/etc/passwd"}'}, "only cc, got model_path"),
             ({"model": "u2nett"}, "did you mean u2net"),
-            ({"af": "300"}, "0 < background < foreground <= 255"),
+            ({"af": "300"}, "from 1 to 255"),
             ({"a": "maybe"}, "true or false"),
             ({"bgc": "1,2,3"}, "four numbers"),
             ({"bgc": "red"}, "numbers with commas"),
@@ -328,13 +338,6 @@ class TestJobs:
             mw.video.cut_video(clip, tmp_path / "out.mov", model=segmenter)
         assert answer.content == (tmp_path / "out.mov").read_bytes()
 
-    def test_a_film_of_large_frames_is_refused_before_one_is_decoded(self, tmp_path):
-        clip = write_clip(tmp_path / "in.mkv", [np.zeros((24, 32, 3), np.uint8)])
-        with running(film=make_film_cutter(700)) as server:
-            record = self.wait(server, server.client.post("/api/jobs", files={"file": clip.read_bytes()}))
-            assert record["state"] == "failed"
-            assert "a frame must be at most 700 pixels, got 32×24" in record["error"]
-
     def test_a_film_that_cannot_be_cut(self):
         def cut(source, target, segmenter, options, progress):
             raise mw.errors.MediaError("the film is broken")
@@ -412,8 +415,10 @@ def test_a_caller_who_hangs_up_is_not_computed_for():
     with running(engines=engines, threads=1) as server:
         first = threading.Thread(target=server.post, args=("/api/remove",))
         first.start()
+        wait_until(lambda: calls)
         with pytest.raises(httpx.ReadTimeout):
             server.client.post("/api/remove", files={"file": picture_bytes()}, timeout=0.5)
+        wait_until(lambda: server.workers.admitted == 1)
         go.set()
         first.join()
         assert server.post("/api/remove").status_code == 200
