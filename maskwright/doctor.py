@@ -14,7 +14,18 @@ from .models import Store, catalog
 
 __all__ = ["examine"]
 
-_EXTRAS = {"cpu or gpu": "onnxruntime", "torch": "torch", "person": "ai_edge_litert", "heif": "pillow_heif"}
+_EXTRAS = {
+    "cpu or gpu": "onnxruntime",
+    "torch": "torch",
+    "export": "onnxscript",
+    "person": "ai_edge_litert",
+    "heif": "pillow_heif",
+    "video": "av",
+    "detail": "diffusers",
+    "server": "starlette",
+    "remote": "fsspec",
+    "cluster": "ray",
+}
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch", "ai-edge-litert")
 _SETTINGS = (
     "MASKWRIGHT_HOME",

@@ -105,3 +105,11 @@ def test_no_conftest_beside_the_node_pack():
     """See tests/conftest.py: it would hide the package in a checkout that is called `maskwright`."""
     assert not (ROOT / "conftest.py").exists()
     assert not (ROOT / "tests" / "__init__.py").exists()
+
+
+def test_doctor_knows_every_extra(project):
+    from maskwright.doctor import examine
+    from maskwright.models import Store
+
+    extras = set(project["project"]["optional-dependencies"]) - {"cpu", "gpu", "all", "bench", "test"}
+    assert set(examine(Store(offline=True))["extras"]) == {"cpu or gpu", *extras}
