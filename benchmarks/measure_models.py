@@ -40,7 +40,7 @@ def find_jobs() -> list[dict[str, Any]]:
     for card in catalog():
         network = next((weights.network for weights in card.weights if weights.network), None)
         path = next((found for found in map(default_store().find, card.weights) if found), None)
-        files = {runtime: path for runtime in (runtimes_for(path) if path else ()) if network or runtime == "onnx"}
+        files = {runtime: path for runtime in (runtimes_for(path) if path else ()) if network or runtime != "torch"}
         if network and "torch" not in files:
             files["torch"] = None
         for runtime, file in files.items():
