@@ -171,7 +171,14 @@ def _check_name(option: str, name: str, known: Sequence[str]) -> None:
 
 def read_table(model: Any) -> SigmaTable:
     """The noise levels a MODEL was trained on."""
-    return SigmaTable(model.get_model_object("model_sampling").sigmas.detach().float().cpu().numpy())
+    sampling = model.get_model_object("model_sampling")
+    logs = getattr(sampling, "log_sigmas", None)  # made from levels in float64, of which `sigmas` are the rounded ones
+    return SigmaTable(_as_float32(sampling.sigmas), None if logs is None else _as_float32(logs))
+
+
+def _as_float32(values: Any) -> FloatArray:
+    array: FloatArray = values.detach().float().cpu().numpy()
+    return array
 
 
 class _Stage(NamedTuple):

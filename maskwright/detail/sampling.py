@@ -18,7 +18,8 @@ from .backend import SampleJob
 from .context import windows_of
 from .resample import load_torch
 from .schedules import SigmaTable, make_schedule
-from .steppers import SAMPLERS, Noise, Sampler, find_sampler
+from .steppers import SAMPLERS, Sampler, find_sampler
+from .stepping import Noise
 
 __all__ = [
     "SAMPLERS",

@@ -1,6 +1,8 @@
 """Noise levels: a model's table, and how a sampler's steps are spaced on it.
 
-All schedules are those of ComfyUI, in float32 as there: `steps` levels from high to low, then 0.
+All schedules are those of ComfyUI: `steps` levels from high to low, then 0. They are the same to the last bit where
+torch is the same, because torch computes them in float32 in the order that ComfyUI does: `normal` and `sgm_uniform` put
+levels exactly between two timesteps of the model, and there the last bit says which of them the network is told.
 """
 
 from __future__ import annotations
@@ -8,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import OptionError, RangeError
 from ..types import AnyArray, FloatArray
 from .gits import COEFFICIENTS, gits_levels
+from .resample import load_torch
 
 __all__ = ["SCHEDULERS", "SigmaTable", "make_schedule", "make_sigmas"]
 
@@ -40,31 +44,31 @@ class SigmaTable:
 
     Attributes:
         sigmas: (n,) float32, rising; the index is the model's timestep.
+        logs: (n,) float32, their natural logarithms; None: taken from `sigmas`. Whoever knows the levels in float64 has
+            better ones, which differ in the last bit.
     """
 
     sigmas: FloatArray
+    logs: FloatArray | None = None
 
     def __post_init__(self) -> None:
         levels = self.sigmas
         if levels.ndim != 1 or len(levels) < 2 or not (levels[0] > 0 and (np.diff(levels) > 0).all()):
             raise RangeError("sigmas", expected="one axis of rising levels above 0", got=str(levels.shape))
+        if self.logs is None:
+            object.__setattr__(self, "logs", np.log(levels.astype(np.float64)).astype(np.float32))
 
     @classmethod
     def from_betas(cls, betas: AnyArray) -> SigmaTable:
         """The table of a model that was trained with these betas, (n,) float64."""
         kept = np.cumprod(1.0 - np.asarray(betas, np.float64))
-        return cls(np.sqrt((1 - kept) / kept).astype(np.float32))
+        levels = np.sqrt((1 - kept) / kept)
+        return cls(levels.astype(np.float32), np.log(levels).astype(np.float32))
 
     @classmethod
     def scaled_linear(cls, start: float = 0.00085, end: float = 0.012, count: int = 1000) -> SigmaTable:
         """The table of Stable Diffusion 1.5: betas that rise as the square of a line."""
         return cls.from_betas(np.linspace(start**0.5, end**0.5, count) ** 2)
-
-    @property
-    def logs(self) -> FloatArray:
-        """Natural logarithms of the levels."""
-        logs: FloatArray = np.log(self.sigmas.astype(np.float64)).astype(np.float32)
-        return logs
 
     @property
     def sigma_min(self) -> float:
@@ -77,50 +81,53 @@ class SigmaTable:
         return float(self.sigmas[-1])
 
     def timestep(self, sigma: float) -> int:
-        """The index whose level is nearest to sigma, measured in logarithms."""
-        return int(np.abs(np.float32(math.log(sigma)) - self.logs).argmin())
+        """The index whose level is nearest to sigma, measured in logarithms; of two equally near the lower one."""
+        torch = load_torch()
+        level = torch.tensor(sigma, dtype=torch.float32).log()
+        return int((level - torch.from_numpy(self.logs)).abs().argmin())
 
-    def sigma(self, timestep: AnyArray | float) -> FloatArray:
-        """Levels at timesteps that may lie between two indices."""
-        position = np.clip(np.asarray(timestep, np.float32), 0, len(self.sigmas) - 1)
-        low = np.floor(position)
-        weight, logs = position - low, self.logs
-        blended = (1 - weight) * logs[low.astype(np.intp)] + weight * logs[np.ceil(position).astype(np.intp)]
-        return np.asarray(np.exp(blended), np.float32)
+    def sigma(self, timestep: Any) -> Any:
+        """(n,) float32 torch, levels at timesteps that may lie between two indices."""
+        torch = load_torch()
+        position = torch.as_tensor(timestep, dtype=torch.float32).clamp(0, len(self.sigmas) - 1)
+        logs, weight = torch.from_numpy(self.logs), position.frac()
+        return ((1 - weight) * logs[position.floor().long()] + weight * logs[position.ceil().long()]).exp()
 
 
-def _normal(table: SigmaTable, steps: int) -> AnyArray:
+def _normal(table: SigmaTable, steps: int) -> FloatArray:
     return _append_zero(table.sigma(_spread(table, steps)))
 
 
-def _sgm_uniform(table: SigmaTable, steps: int) -> AnyArray:
+def _sgm_uniform(table: SigmaTable, steps: int) -> FloatArray:
     return _append_zero(table.sigma(_spread(table, steps + 1)[:-1]))
 
 
-def _spread(table: SigmaTable, count: int) -> AnyArray:
-    first, last = table.timestep(table.sigma_max), table.timestep(table.sigma_min)
-    return np.linspace(first, last, count).astype(np.float32)
+def _spread(table: SigmaTable, count: int) -> Any:
+    torch = load_torch()
+    return torch.linspace(table.timestep(table.sigma_max), table.timestep(table.sigma_min), count)
 
 
-def _simple(table: SigmaTable, steps: int) -> AnyArray:
+def _simple(table: SigmaTable, steps: int) -> Any:
     stride = len(table.sigmas) / steps
     return _append_zero([table.sigmas[-(1 + int(step * stride))] for step in range(steps)])
 
 
-def _ddim_uniform(table: SigmaTable, steps: int) -> AnyArray:
-    return np.append(table.sigmas[1 :: max(len(table.sigmas) // steps, 1)][::-1], 0)
+def _ddim_uniform(table: SigmaTable, steps: int) -> FloatArray:
+    return _append_zero(table.sigmas[1 :: max(len(table.sigmas) // steps, 1)][::-1])
 
 
-def _karras(table: SigmaTable, steps: int) -> AnyArray:
+def _karras(table: SigmaTable, steps: int) -> FloatArray:
+    torch = load_torch()
     low, high = table.sigma_min ** (1 / 7), table.sigma_max ** (1 / 7)
-    return _append_zero((high + np.linspace(0, 1, steps) * (low - high)) ** 7)
+    return _append_zero((high + torch.linspace(0, 1, steps) * (low - high)) ** 7.0)
 
 
-def _exponential(table: SigmaTable, steps: int) -> AnyArray:
-    return _append_zero(np.exp(np.linspace(math.log(table.sigma_max), math.log(table.sigma_min), steps)))
+def _exponential(table: SigmaTable, steps: int) -> FloatArray:
+    torch = load_torch()
+    return _append_zero(torch.linspace(math.log(table.sigma_max), math.log(table.sigma_min), steps).exp())
 
 
-def _beta(table: SigmaTable, steps: int) -> AnyArray:
+def _beta(table: SigmaTable, steps: int) -> FloatArray:
     """Quantiles of a beta distribution over the timesteps, https://arxiv.org/abs/2407.12173."""
     from scipy.stats import beta
 
@@ -130,10 +137,10 @@ def _beta(table: SigmaTable, steps: int) -> AnyArray:
     return _append_zero(table.sigmas[timesteps[kept]])
 
 
-def _linear_quadratic(table: SigmaTable, steps: int, threshold: float = 0.025) -> AnyArray:
+def _linear_quadratic(table: SigmaTable, steps: int, threshold: float = 0.025) -> FloatArray:
     """Small even steps, then growing ones, as Mochi does."""
     if steps == 1:
-        return np.array([table.sigma_max, 0])
+        return _float32([table.sigma_max, 0])
     linear = steps // 2
     quadratic = steps - linear
     excess = linear - threshold * steps
@@ -141,20 +148,26 @@ def _linear_quadratic(table: SigmaTable, steps: int, threshold: float = 0.025) -
     slope = threshold / linear - 2 * excess / quadratic**2
     done = [step * threshold / linear for step in range(linear)]
     done += [curve * step**2 + slope * step + curve * linear**2 for step in range(linear, steps)]
-    return (1 - np.array([*done, 1.0])) * table.sigma_max
+    left: FloatArray = _float32([1 - share for share in (*done, 1.0)]) * np.float32(table.sigma_max)
+    return left
 
 
-def _kl_optimal(table: SigmaTable, steps: int) -> AnyArray:
+def _kl_optimal(table: SigmaTable, steps: int) -> FloatArray:
     """Even steps of the levels' arcus tangens, https://arxiv.org/abs/2404.14507."""
-    share = np.arange(steps) / max(steps - 1, 1)
-    return _append_zero(np.tan(share * math.atan(table.sigma_min) + (1 - share) * math.atan(table.sigma_max)))
+    torch = load_torch()
+    share = torch.arange(steps, dtype=torch.float32) / max(steps - 1, 1)
+    return _append_zero((share * math.atan(table.sigma_min) + (1 - share) * math.atan(table.sigma_max)).tan())
 
 
-def _append_zero(levels: AnyArray | list[float]) -> AnyArray:
-    return np.append(levels, 0)
+def _append_zero(levels: Any) -> FloatArray:
+    return np.append(_float32(levels), np.float32(0))
 
 
-_MADE: dict[str, Callable[[SigmaTable, int], AnyArray]] = {
+def _float32(levels: Any) -> FloatArray:
+    return np.asarray(levels, np.float32)
+
+
+_MADE: dict[str, Callable[[SigmaTable, int], FloatArray]] = {
     "simple": _simple,
     "sgm_uniform": _sgm_uniform,
     "karras": _karras,
@@ -179,6 +192,7 @@ def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
 
     Raises:
         OptionError: There is no such schedule.
+        EngineUnavailable: Torch is not installed.
     """
     if scheduler in _ALIGN_YOUR_STEPS:
         return _aligned(_ALIGN_YOUR_STEPS[scheduler], steps)
@@ -192,7 +206,7 @@ def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
             got=repr(scheduler),
             hint="hand other levels in as a schedule function",
         )
-    return _MADE[scheduler](table, steps).astype(np.float32)
+    return _MADE[scheduler](table, steps)
 
 
 def _gits_coefficient(scheduler: str) -> float | None:
@@ -215,6 +229,7 @@ def make_schedule(table: SigmaTable, sampler_name: str, scheduler: str, steps: i
 
     Raises:
         OptionError: There is no such schedule.
+        EngineUnavailable: Torch is not installed.
     """
     if sampler_name not in _DROP_PENULTIMATE:
         return make_sigmas(table, scheduler, steps)

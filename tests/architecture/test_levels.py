@@ -111,7 +111,7 @@ HOMES = {
     "av": ["video/library.py"],
     "click": ["cli/"],
     "comfy": ["comfyui/"],
-    "diffusers": ["detail/diffusers_files.py", "detail/diffusers_single.py"],
+    "diffusers": ["detail/diffusers_files.py", "detail/diffusers_single.py", "detail/diffusers_steppers.py"],
     "filelock": ["models/notes.py", "video/journal.py"],
     "flatbuffers": ["engines/litert.py"],
     "folder_paths": ["comfyui/"],

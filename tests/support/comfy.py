@@ -79,7 +79,7 @@ class ModelSampling:
 
     def __init__(self):
         self.table = SigmaTable.scaled_linear()
-        self.sigmas = torch.from_numpy(self.table.sigmas)
+        self.sigmas, self.log_sigmas = (torch.from_numpy(each) for each in (self.table.sigmas, self.table.logs))
         self.sigma_min = self.sigmas[0]
 
     def timestep(self, sigma):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
 
 from maskwright.detail import DetailOptions, SampleJob, detail  # noqa: E402
 from maskwright.detail.sampling import (  # noqa: E402
@@ -186,7 +187,7 @@ class TestSchedule:
 
     def test_unknown_sampler(self):
         with pytest.raises(OptionError, match="sampler_name must be one of"):
-            sample(_job(replace(QUICK, sampler_name="uni_pc")), ToyModel())
+            sample(_job(replace(QUICK, sampler_name="sa_solver")), ToyModel())
 
 
 class TestBrownian:

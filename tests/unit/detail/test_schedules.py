@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from maskwright.detail.schedules import SCHEDULERS, SigmaTable, make_schedule, make_sigmas
-from maskwright.errors import OptionError, RangeError
+torch = pytest.importorskip("torch")
+
+from maskwright.detail.schedules import SCHEDULERS, SigmaTable, make_schedule, make_sigmas  # noqa: E402
+from maskwright.errors import OptionError, RangeError  # noqa: E402
 
 SD = SigmaTable.scaled_linear()
 
