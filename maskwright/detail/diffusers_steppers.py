@@ -1,14 +1,14 @@
 """Samplers that schedulers of Diffusers take the steps of, where they were measured to agree with ComfyUI's.
 
 A scheduler is given our levels instead of its own, and clean latents instead of noise. It counts latents of unit
-variance. Measured with the closed-form network of `tests/support/toy.py` against ComfyUI 0.3.64, as a share of the
-largest latent; `benchmarks/detail_samplers.py` does it again, and for the schedulers that are not here too.
+variance. Measured against ComfyUI 0.3.64 over all schedules, as a share of the largest latent.
+`benchmarks/detail_samplers.py` measures again, the schedulers that are not here too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,17 +25,15 @@ class Equivalent:
 
     Attributes:
         scheduler: Its class.
-        variant: Its `solver_type`.
-        order: Its `solver_order`; fewer where there are fewer steps.
+        settings: What it is made with. An order is lowered where there are fewer steps.
         last: The level that stands for 0.
         measured: The largest difference from ComfyUI's final latents.
     """
 
     scheduler: str
-    variant: str
-    order: int
-    last: float
-    measured: float
+    settings: Mapping[str, Any]
+    last: float = 0.0
+    measured: float = math.inf
 
     def walk(self, denoise: Denoise, x: Any, sigmas: Sequence[float], _noise: Noise) -> Steps:
         """The stepper.
@@ -45,23 +43,25 @@ class Equivalent:
         """
         torch, levels = load_torch(), [sigma or self.last for sigma in sigmas]
         steps = len(levels) - 1
-        scheduler = getattr(import_diffusers(), self.scheduler)(
-            solver_order=max(min(self.order, steps - 1), 1), solver_type=self.variant, prediction_type="sample"
-        )
+        settings = {
+            name: min(value, max(steps - 1, 1)) if name.endswith("_order") else value
+            for name, value in self.settings.items()
+        }
+        scheduler = getattr(import_diffusers(), self.scheduler)(**settings, prediction_type="sample")
         scheduler.num_inference_steps, scheduler.timesteps = steps, torch.arange(steps)
         scheduler.sigmas = torch.tensor(levels)
         scheduler.set_begin_index(0)
         for step, sigma in enumerate(levels[:-1]):
             denoised = denoise(x, sigma, step)
             even = x / math.sqrt(sigma**2 + 1)
-            even = scheduler.step(denoised, step, even, return_dict=False)[0]
+            even = scheduler.step(denoised, scheduler.timesteps[step], even, return_dict=False)[0]
             x = even * math.sqrt(levels[step + 1] ** 2 + 1)
             yield x, denoised
 
 
 EQUIVALENTS = {
-    "uni_pc": Equivalent("UniPCMultistepScheduler", "bh1", 3, 0.001, 8e-6),
-    "uni_pc_bh2": Equivalent("UniPCMultistepScheduler", "bh2", 3, 0.001, 8e-6),
+    "uni_pc": Equivalent("UniPCMultistepScheduler", {"solver_order": 3, "solver_type": "bh1"}, 0.001, 8e-5),
+    "uni_pc_bh2": Equivalent("UniPCMultistepScheduler", {"solver_order": 3, "solver_type": "bh2"}, 0.001, 8e-5),
 }
 
 

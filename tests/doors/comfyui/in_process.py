@@ -8,8 +8,11 @@ original node or a folder that does not exist. `test_real.py` asks what is right
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+import types
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,12 +26,10 @@ COMFYUI, MODELS, GOLDEN = map(Path, sys.argv[1:4])
 tiny.start(COMFYUI)
 
 import comfy.controlnet  # noqa: E402
-import comfy.model_base  # noqa: E402
-import comfy.model_patcher  # noqa: E402
+import comfy.model_sampling  # noqa: E402
 import comfy.patcher_extension  # noqa: E402
 import comfy.samplers  # noqa: E402
 import comfy.sd  # noqa: E402
-import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
 import nodes  # noqa: E402
 import numpy as np  # noqa: E402
@@ -38,13 +39,21 @@ from comfy.k_diffusion import sampling as k_sampling  # noqa: E402
 import maskwright.detail.sampling as native  # noqa: E402
 from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS  # noqa: E402
 from maskwright.comfyui.sampling import ComfyBackend, read_table  # noqa: E402
-from maskwright.detail import DetailOptions, SampleJob, detail, make_sigmas, paste  # noqa: E402
+from maskwright.detail import DetailOptions, SampleJob, SigmaTable, detail, make_sigmas, paste  # noqa: E402
+from maskwright.detail.diffusers_steppers import EQUIVALENTS  # noqa: E402
 from maskwright.detail.gits import COEFFICIENTS  # noqa: E402
 from maskwright.detail.segs import SEG  # noqa: E402
 from maskwright.detail.steppers import SAMPLERS  # noqa: E402
+from maskwright.detail.stepping import halfway  # noqa: E402
+from tests.support.toy_in_comfyui import make_toy_model  # noqa: E402
 
 torch.set_num_threads(1)  # on a busy machine many small steps lose more by waiting for each other
 QUICK = {"guide_size": 64, "max_size": 64, "seed": 5, "steps": 2, "cfg": 4.0, "scheduler": "normal"}
+RUNS = [
+    (scheduler, steps, denoise)
+    for scheduler in comfy.samplers.KSampler.SCHEDULERS
+    for steps, denoise in ((2, 1.0), (3, 0.5), (7, 1.0), (9, 0.7))
+]
 
 
 def load_pipe():
@@ -53,17 +62,6 @@ def load_pipe():
     model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(weights)
     encode = nodes.CLIPTextEncode().encode
     return model, clip, vae, encode(clip, "a face")[0], encode(clip, "blurry")[0]
-
-
-class ToyUNet(torch.nn.Module):
-    """The network of the goldens: see `tests.support.toy`."""
-
-    dtype = torch.float32
-
-    def forward(self, x, timesteps, context=None, **_):
-        prompt = context.mean(dim=(1, 2)).reshape(-1, 1, 1, 1)
-        wave = 0.2 * torch.sin(timesteps / 200.0).reshape(-1, 1, 1, 1)
-        return 0.30 * x + 0.10 * x.mean(0, keepdim=True) + wave + 0.5 * prompt
 
 
 class ToyVae:
@@ -86,12 +84,8 @@ class ToyVae:
 
 def toy_pipe():
     """A BASIC_PIPE of the goldens' network, in ComfyUI's own wrapping."""
-    config = comfy.supported_models.SD15({"disable_unet_model_creation": True})
-    model = comfy.model_base.BaseModel(config)
-    model.diffusion_model = ToyUNet()
-    device = torch.device("cpu")
-    patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
-    return patcher, object(), ToyVae(), [[torch.full((1, 1, 4), 0.4), {}]], [[torch.full((1, 1, 4), -0.2), {}]]
+    model, positive, negative = make_toy_model()
+    return model, object(), ToyVae(), positive, negative
 
 
 def make_segs(*items, size_hw=(96, 128)):
@@ -164,17 +158,13 @@ class LiveModel:
         return self.sampling.inner_model(x, level, **self.settings)
 
 
-def native_sample(job, pipe, levels):
-    """The job by our own stepper, on ComfyUI's model.
-
-    The levels are ComfyUI's too, and `karras`: `normal` puts some, and points half-way to others, just between two
-    timesteps, where the last bit decides.
-    """
+def native_sample(job, pipe):
+    """The job by our own schedule and stepper, on ComfyUI's model."""
     out = {}
 
     def walk(model, x, sigmas, extra_args, **_):
         settings = {key: value for key, value in extra_args.items() if key != "denoise_mask"}
-        out["latents"] = native.sample(job, LiveModel(model, settings, read_table(pipe[0])), schedule=lambda _: levels)
+        out["latents"] = native.sample(job, LiveModel(model, settings, read_table(pipe[0])))
         return x
 
     latents = torch.from_numpy(job.latents)
@@ -208,34 +198,49 @@ def soft_mask():
     return np.tile(np.linspace(0, 1, 64, dtype=np.float32), (1, 48, 1))
 
 
-def steppers(pipe):
-    """The largest relative difference between our steppers and ComfyUI's samplers, by name."""
+def steppers(pipe, runs):
+    """The largest relative difference between our steppers and ComfyUI's samplers, by name.
+
+    Args:
+        pipe: The BASIC_PIPE.
+        runs: (scheduler, steps, denoise) of each.
+    """
     native._Brownian = ComfyTree
     found = {}
     for name in SAMPLERS:
-        for feather in (0, 5) if name in ("euler", "ddim") else (0,):
-            job = make_job(pipe, soft_mask(), sampler_name=name, scheduler="karras", noise_mask_feather=feather)
-            levels = comfy.samplers.KSampler(pipe[0], 6, "cpu", name, "karras").sigmas
-            ComfyTree.ends = float(levels[levels > 0].min()), float(levels.max())
-            theirs = ComfyBackend(pipe).sample(job).latents
-            ours = native_sample(job, pipe, levels)
-            found[f"{name} {feather}"] = differ(ours, theirs) / float(np.abs(theirs).max())
+        if name in EQUIVALENTS and not find_spec("diffusers"):
+            continue
+        for scheduler, steps, denoise in runs:
+            for feather in (0, 5) if name in ("euler", "ddim") else (0,):
+                chosen = {"steps": steps, "denoise": denoise, "sampler_name": name, "scheduler": scheduler}
+                job = make_job(pipe, soft_mask(), noise_mask_feather=feather, **chosen)
+                levels = comfy.samplers.KSampler(pipe[0], int(steps / denoise), "cpu", name, scheduler).sigmas
+                ComfyTree.ends = float(levels[levels > 0].min()), float(levels.max())
+                theirs = ComfyBackend(pipe).sample(job).latents
+                apart = differ(native_sample(job, pipe), theirs) / float(np.abs(theirs).max())
+                found[name] = max(found.get(name, 0.0), apart if np.isfinite(apart) else 9.0)
     return found
 
 
 def schedules(pipe):
-    """The largest relative difference between our schedules and ComfyUI's, by name."""
+    """How many levels of our schedules are not ComfyUI's to the bit, or not the same timestep, by name."""
     from comfy_extras import nodes_align_your_steps, nodes_gits
 
     sampling, table, found = pipe[0].get_model_object("model_sampling"), read_table(pipe[0]), {}
 
     def compare(name, theirs, steps):
-        ours = make_sigmas(table, name, steps)
-        same = len(ours) == len(theirs)
-        apart = differ(ours / np.maximum(ours, 0.03), np.asarray(theirs) / np.maximum(ours, 0.03)) if same else 9.0
-        found[name] = max(found.get(name, 0.0), apart)
+        ours, theirs = make_sigmas(table, name, steps), np.asarray(theirs)
+        if not np.isfinite(theirs).all():  # kl_optimal of 1 step
+            return
+        same = len(ours) == len(theirs) and (ours == theirs).all()
+        # Where a network is asked: at the levels, and by some samplers half-way between them.
+        asked = [*theirs[:-1], *map(halfway, *zip(*itertools.pairwise(theirs[:-1]), strict=True))] if steps > 1 else []
+        moved = [
+            level for level in asked if table.timestep(float(level)) != int(sampling.timestep(torch.tensor(level)))
+        ]
+        found[name] = found.get(name, 0) + (not same) + len(moved)
 
-    for steps in (1, 2, 7, 20, 33):
+    for steps in (1, 2, 3, 4, 6, 7, 10, 13, 20, 25, 30, 37, 50):
         for name in comfy.samplers.KSampler.SCHEDULERS:
             compare(name, comfy.samplers.calculate_sigmas(sampling, name, steps), steps)
         for name in ("SD1", "SDXL", "SVD"):
@@ -243,6 +248,20 @@ def schedules(pipe):
             compare(f"AYS {name}", execute(name, steps, 1.0).result[0], steps)
         for one in COEFFICIENTS if steps > 1 else ():
             compare(f"GITS[coeff={one:g}]", nodes_gits.GITSScheduler.execute(one, steps, 1.0).result[0], steps)
+    return found
+
+
+def tables():
+    """Whether our own tables are ComfyUI's to the bit: that of Stable Diffusion, and that of AnimateDiff."""
+    found = {}
+    for name, ours in {
+        "linear": SigmaTable.scaled_linear(),
+        "sqrt_linear": SigmaTable.from_betas(np.linspace(0.00085, 0.012, 1000)),
+    }.items():
+        config = types.SimpleNamespace(sampling_settings={"beta_schedule": name})
+        theirs = comfy.model_sampling.ModelSamplingDiscrete(config)
+        same = np.array_equal(ours.sigmas, theirs.sigmas.numpy())
+        found[name] = same and np.array_equal(ours.logs, theirs.log_sigmas.numpy())
     return found
 
 
@@ -446,8 +465,10 @@ def main():
     facts = {
         "goldens": goldens(toy),
         "node": nodes_and_library(pipe),
-        "steppers": steppers(pipe),
+        "steppers": steppers(pipe, [("normal", 7, 1.0), ("karras", 3, 0.5)]),
+        "steppers on the toy": steppers(toy, RUNS),
         "schedules": schedules(pipe),
+        "tables": tables(),
         "refiners": refiners(toy),
         "masks": masks(toy),
         "conditions": conditions(toy),
