@@ -122,7 +122,7 @@ def sample(
     Raises:
         OptionError: There is no such sampler or schedule.
         DetailError: The schedule function gives no levels.
-        EngineUnavailable: Torch is not installed.
+        EngineUnavailable: Torch is not installed; or Diffusers, for a sampler that goes through it.
     """
     torch = load_torch()
     options = job.options
