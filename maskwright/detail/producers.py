@@ -6,6 +6,7 @@ another belongs to that one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,7 +41,12 @@ def make_crop_region(size_hw: tuple[int, int], bbox: BBox, factor: float, min_si
         bbox: (x1, y1, x2, y2) in pixels, half-open.
         factor: 1: the box itself.
         min_size: Sides are at least this many pixels.
+
+    Raises:
+        RangeError: The factor is below 1, or no number.
     """
+    if not 1 <= factor < math.inf:  # written so that NaN fails too
+        raise RangeError("crop_factor", expected="1 or more", got=f"{factor:g}", hint="usual: 3")
     x1, x2 = _span(bbox[0], bbox[2], size_hw[1], factor, min_size)
     y1, y2 = _span(bbox[1], bbox[3], size_hw[0], factor, min_size)
     return x1, y1, x2, y2

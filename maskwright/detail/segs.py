@@ -24,6 +24,8 @@ __all__ = [
     "Seg",
     "Segs",
     "SortKey",
+    "as_bbox",
+    "as_region",
     "check_places",
     "combine_segs",
     "dilate_segs",
@@ -76,7 +78,7 @@ class Seg:
         cropped_mask: (h, w) or (n, h, w) float in [0, 1] over the crop, 1 = selected. None: all of it.
         confidence: In [0, 1].
         crop_region: (x1, y1, x2, y2) in pixels of the frame, half-open, inside it.
-        bbox: The subject's box, (x1, y1, x2, y2) in pixels, half-open.
+        bbox: The subject's box, (x1, y1, x2, y2) in pixels, half-open. Detectors of other packs give fractions.
         label: What it is.
         control_net_wrapper: Handed through to the backend as it is.
         follow: Where the crop lies in each frame, if it moves; then mask and image have its size, and `crop_region`
@@ -200,7 +202,7 @@ class Segs:
                 raise RangeError(f"crops of segment {index}", expected="of one size", hint="use track_subject")
             for region in regions:
                 _check_inside(region, self.size_hw, f"crop_region of segment {index}")
-            if min(each.subject_hw) < 1:
+            if not all(side >= 1 for side in each.subject_hw):  # written so that NaN fails too
                 raise RangeError(
                     f"bbox of segment {index}",
                     expected="at least 1 pixel wide and high",
@@ -215,7 +217,7 @@ def _seg(record: Any) -> Seg:
     if isinstance(moving, Seg):
         return moving
     seg = Seg(*(getattr(record, name) for name in SEG._fields))
-    return replace(seg, crop_region=_box(seg.crop_region), bbox=_box(seg.bbox))
+    return replace(seg, crop_region=as_region(seg.crop_region), bbox=as_bbox(seg.bbox))
 
 
 def _record(seg: Seg) -> Any:
@@ -254,9 +256,17 @@ def _check_inside(region: BBox, size_hw: tuple[int, int], name: str) -> None:
         )
 
 
-def _box(values: Any) -> BBox:
+def as_region(values: Any) -> BBox:
+    """Four whole numbers of any kind as Python's."""
     x1, y1, x2, y2 = (int(value) for value in values)
     return x1, y1, x2, y2
+
+
+def as_bbox(values: Any) -> BBox:
+    """Four numbers of any kind as Python's, whole where they are: a fraction says how far a crop is enlarged."""
+    numbers = (float(value) for value in values)
+    x1, y1, x2, y2 = (int(number) if number.is_integer() else number for number in numbers)
+    return x1, y1, x2, y2  # type: ignore[return-value]
 
 
 def _size_hw(box: BBox) -> tuple[int, int]:

@@ -33,6 +33,11 @@ class TestCropRegion:
     def test_the_originals_regions(self, factor, region):
         assert make_crop_region((96, 128), (30, 20, 60, 40), factor) == region
 
+    @pytest.mark.parametrize("factor", [0.5, np.nan, np.inf])
+    def test_a_crop_holds_its_box(self, factor):
+        with pytest.raises(RangeError, match="crop_factor must be 1 or more, got"):
+            segs_from_masks(_two(), crop_factor=factor)
+
     def test_far_side_and_least_size(self):
         assert make_crop_region((96, 128), (110, 80, 128, 96), 2) == (92, 64, 128, 96)
         assert make_crop_region((96, 128), (60, 40, 64, 44), 1, min_size=20) == (52, 32, 72, 52)

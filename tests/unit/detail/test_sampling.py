@@ -15,6 +15,7 @@ from maskwright.detail.sampling import (  # noqa: E402
     crop_condition_mask,
     denoised_from,
     guided,
+    mask_on_latents,
     plan_steps,
     sample,
     scaled_input,
@@ -84,6 +85,27 @@ class TestMask:
         job = _job(QUICK, masks)
         out = sample(job, ToyModel())
         assert [np.array_equal(a, b) for a, b in zip(out, job.latents, strict=True)] == [True, False, False]
+
+    def test_a_small_feathered_subject_keeps_its_peak_and_so_the_first_step(self):
+        mask = np.zeros((3, 64, 64), np.float32)
+        mask[0, 28:32, 28:32], mask[1, 28:32, 28:32] = 1, 0.5  # its peak lies between the cells' middles
+        options = replace(QUICK, noise_mask_feather=5)
+        latents = torch.zeros(3, 4, 8, 8)
+        assert mask_on_latents(mask, latents, options).amax(dim=(1, 2, 3)).tolist() == [1, 0.5, 0]
+        for other in (replace(options, compat=True), replace(options, noise_mask_feather=0)):
+            assert mask_on_latents(mask, latents, other).max() < 1
+        seen = []
+
+        class Watched(ToyModel):
+            def denoise(self, x, sigma, frames):
+                seen.append(x[0].std())
+                return super().denoise(x, sigma, frames)
+
+        job = _job(replace(options, sampler_name="ddim"), mask)  # whose background has another noise
+        sample(job, Watched())
+        first = seen[0]
+        sample(replace(job, mask=np.zeros_like(mask)), Watched())
+        assert first != seen[4]  # something is redrawn at the first step
 
     def test_threshold_falls_from_1_to_0(self):
         table = SigmaTable.scaled_linear()
