@@ -221,7 +221,8 @@ def segs_from_boxes(
         crop_factor: How many times as large as its box a crop is.
 
     Raises:
-        ShapeError: As many masks, scores or labels as there are not boxes, or boxes of other than four numbers.
+        ShapeError: As many masks, scores or labels as there are not boxes, masks of another size than the frame's, or
+            boxes of other than four numbers.
         RangeError: A box outside the frame or without a size.
     """
     corners = as_array(boxes)
@@ -232,6 +233,8 @@ def segs_from_boxes(
         if given is not None and len(given) != len(corners):
             raise ShapeError(name, expected=f"{len(corners)}, one a box", got=str(len(given)))
     drawn = None if masks is None or not len(corners) else as_masks(masks)
+    if drawn is not None and drawn.shape[1:] != tuple(size_hw):
+        raise ShapeError("masks", expected=f"of the frame's size {size_hw}", got=str(drawn.shape[1:]))
     items = []
     for index, corner in enumerate(corners):
         bbox = _inside(corner, size_hw, index)
@@ -248,13 +251,12 @@ def segs_from_boxes(
 
 def _inside(corner: AnyArray, size_hw: tuple[int, int], index: int) -> BBox:
     height, width = size_hw
-    x1, x2 = (int(min(max(round(float(value)), 0), width)) for value in corner[::2])
-    y1, y2 = (int(min(max(round(float(value)), 0), height)) for value in corner[1::2])
-    if x1 >= x2 or y1 >= y2:
+    x1, y1, x2, y2 = np.rint(np.clip(corner.astype(float), 0, (width, height, width, height)))
+    if not (x1 < x2 and y1 < y2):  # written so that NaN fails too
         raise RangeError(
             f"box {index}", expected=f"inside {height} x {width} (H x W) and not empty", got=str(corner.tolist())
         )
-    return x1, y1, x2, y2
+    return int(x1), int(y1), int(x2), int(y2)
 
 
 def segs_from_labels(

@@ -196,12 +196,7 @@ class Segs:
         Raises:
             RangeError: A crop or a box that does not.
         """
-        for index, each in enumerate(self.items):
-            regions = each.follow.regions if each.follow else (each.crop_region,)
-            if len({_size_hw(region) for region in regions}) != 1:
-                raise RangeError(f"crops of segment {index}", expected="of one size", hint="use track_subject")
-            for region in regions:
-                _check_inside(region, self.size_hw, f"crop_region of segment {index}")
+        for index, each in enumerate(self.check_regions().items):
             if not all(side >= 1 for side in each.subject_hw):  # written so that NaN fails too
                 raise RangeError(
                     f"bbox of segment {index}",
@@ -209,6 +204,20 @@ class Segs:
                     got=str(each.bbox),
                     hint="leave such segments out with filter_segs",
                 )
+        return self
+
+    def check_regions(self) -> Segs:
+        """The same, if every crop lies inside the frame.
+
+        Raises:
+            RangeError: A crop that does not, or one whose size changes where it moves.
+        """
+        for index, each in enumerate(self.items):
+            regions = each.follow.regions if each.follow else (each.crop_region,)
+            if len({_size_hw(region) for region in regions}) != 1:
+                raise RangeError(f"crops of segment {index}", expected="of one size", hint="use track_subject")
+            for region in regions:
+                _check_inside(region, self.size_hw, f"crop_region of segment {index}")
         return self
 
 
@@ -465,11 +474,10 @@ def segs_to_masks(segs: Segs, frames: int | None = None, *, compat: bool = False
 
     Raises:
         ShapeError: A segment has another number of masks, more than 1.
+        RangeError: A crop outside the frame.
     """
-    masks = [seg.masks() for seg in segs]
-    lengths = [
-        max(len(mask), len(seg.follow.regions) if seg.follow else 1) for seg, mask in zip(segs, masks, strict=True)
-    ]
+    masks = [seg.masks() for seg in segs.check_regions()]
+    lengths = [max(len(mask), seg.places) for seg, mask in zip(segs, masks, strict=True)]
     count = max(lengths, default=1) if frames is None else frames
     unite = np.bitwise_or if compat else np.maximum
     drawn: AnyArray = np.zeros((count, *segs.size_hw), np.uint8 if compat else np.float32)

@@ -147,8 +147,11 @@ class TestBoxes:
             segs_from_boxes([[1, 2, 3]], (60, 80))
         with pytest.raises(ShapeError, match="scores must be 1, one a box, got 2"):
             segs_from_boxes([[1, 2, 3, 4]], (60, 80), scores=[1, 2])
-        with pytest.raises(RangeError, match="box 0 must be inside 60 x 80"):
-            segs_from_boxes([[90, 2, 95, 4]], (60, 80))
+        for outside in ([90, 2, 95, 4], [np.nan] * 4, [5, 5, 5, np.inf]):
+            with pytest.raises(RangeError, match="box 0 must be inside 60 x 80"):
+                segs_from_boxes([outside], (60, 80))
+        with pytest.raises(ShapeError, match=r"masks must be of the frame's size \(60, 80\), got \(50, 80\)"):
+            segs_from_boxes([[1, 2, 30, 40]], (60, 80), masks=np.ones((1, 50, 80)))
 
 
 class TestLabels:
