@@ -382,8 +382,9 @@ class TestControlNets:
                 return super().apply_controlnet(**settings)
 
         core.nodes.NODE_CLASS_MAPPINGS["ACN_AdvancedControlNetApply"] = Advanced
-        run(frames, put(make_segs(), vae="vae"))
-        assert used[0]["vae_optional"] == "vae"
+        run(frames, put(put(make_segs()), vae="vae"))
+        assert len(used) == 2  # the one before in the chain too
+        assert used[1]["vae_optional"] == "vae"
 
     def test_compat_wants_advanced_controlnet(self, frames, core):
         with pytest.raises(EngineUnavailable, match="the pack Advanced-ControlNet is not loaded"):

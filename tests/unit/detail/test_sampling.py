@@ -128,6 +128,21 @@ class TestSeeds:
         job = replace(_job(replace(QUICK, sampler_name="euler_ancestral")), seed=2**64 - 1)
         assert np.isfinite(sample(job, ToyModel())).all()
 
+    @pytest.mark.parametrize("compat", [False, True])
+    def test_ancestral_steps_repeat_the_starts_noise_in_compat_alone(self, compat):
+        """With a model that takes all for 0, what is walked is noise alone."""
+
+        class Nothing(ToyModel):
+            def denoise(self, x, sigma, frames):
+                seen.append(x)
+                return x * 0
+
+        seen = []
+        options = replace(QUICK, sampler_name="euler_ancestral", compat=compat, denoise=1.0)
+        sample(replace(_job(options), latents=np.zeros((3, 4, 8, 8), np.float32)), Nothing())
+        start, second = seen[0].flatten(), seen[1].flatten()
+        assert float(torch.corrcoef(torch.stack([start, second]))[0, 1] > 0.99) == compat
+
     def test_the_background_of_ddim_has_noise_of_its_own(self):
         results = [sample(_job(replace(QUICK, sampler_name=name), _soft()), ToyModel()) for name in ("ddim", "euler")]
         full = [sample(_job(replace(QUICK, sampler_name=name)), ToyModel()) for name in ("ddim", "euler")]
