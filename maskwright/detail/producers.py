@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import RangeError, ShapeError
 from ..types import AnyArray, BBox, FloatArray, SegmentResult
 from .resample import as_array, as_masks
-from .segs import Seg, Segs
+from .segs import Seg, Segs, cut_masks
 
 __all__ = [
     "label_things",
@@ -101,9 +101,9 @@ def segs_from_masks(
                 continue
             shown = thing.astype(np.float32) if contour_fill and not combined else mask * thing
             region = make_crop_region(size_hw, bbox, crop_factor)
-            cropped = np.array(_cropped(shown, region))
+            cropped = np.array(cut_masks(shown, region))
             if bbox_fill:
-                _cropped(cropped, _within(bbox, region))[...] = 1
+                cut_masks(cropped, _within(bbox, region))[...] = 1
             items.append(Seg(None, cropped, 1.0, region, bbox, label))
     return Segs(size_hw, tuple(each for each in items if min(each.size_hw) > 0))
 
@@ -119,9 +119,9 @@ def _combined(mask: FloatArray) -> Iterator[tuple[BBox, AnyArray]]:
 def _combined_compat(mask: FloatArray, bbox: BBox, crop_factor: float, bbox_fill: bool, label: str) -> Seg:
     short = (bbox[0], bbox[1], bbox[2] - 1, bbox[3] - 1)
     region = make_crop_region((mask.shape[0], mask.shape[1]), short, crop_factor)
-    cropped = np.array(_cropped(mask, region))
+    cropped = np.array(cut_masks(mask, region))
     if bbox_fill:
-        _cropped(cropped, short)[...] = 1
+        cut_masks(cropped, short)[...] = 1
     return Seg(None, cropped, 1.0, region, short, label)
 
 
@@ -143,12 +143,6 @@ def label_things(selected: AnyArray) -> tuple[AnyArray, list[Any]]:
 
     labels, _ = label(binary_fill_holes(selected), np.ones((3, 3), bool))
     return labels, find_objects(labels)
-
-
-def _cropped(values: AnyArray, region: BBox) -> AnyArray:
-    x1, y1, x2, y2 = region
-    part: AnyArray = values[..., y1:y2, x1:x2]
-    return part
 
 
 def _within(bbox: BBox, region: BBox) -> BBox:
@@ -196,7 +190,7 @@ def segs_from_film(
 
     def filmed(seg: Seg) -> Seg:
         own = np.ones_like(seg.cropped_mask) if combined or compat else seg.cropped_mask
-        return Seg(None, _cropped(stack, seg.crop_region) * own, 1.0, seg.crop_region, seg.bbox, label)
+        return Seg(None, cut_masks(stack, seg.crop_region) * own, 1.0, seg.crop_region, seg.bbox, label)
 
     return Segs(found.size_hw, tuple(filmed(each) for each in found))
 
@@ -240,10 +234,10 @@ def segs_from_boxes(
         bbox = _inside(corner, size_hw, index)
         region = make_crop_region(size_hw, bbox, crop_factor)
         if drawn is not None:
-            cropped = np.array(_cropped(drawn[index], region))
+            cropped = np.array(cut_masks(drawn[index], region))
         else:
             cropped = np.zeros((region[3] - region[1], region[2] - region[0]), np.float32)
-            _cropped(cropped, _within(bbox, region))[...] = 1
+            cut_masks(cropped, _within(bbox, region))[...] = 1
         score = 1.0 if scores is None else float(scores[index])
         items.append(Seg(None, cropped, score, region, bbox, "A" if labels is None else labels[index]))
     return Segs(size_hw, tuple(items))

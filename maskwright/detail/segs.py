@@ -28,6 +28,7 @@ __all__ = [
     "as_region",
     "check_places",
     "combine_segs",
+    "cut_masks",
     "dilate_segs",
     "filter_segs",
     "intersect_segs",
@@ -435,7 +436,7 @@ def intersect_segs(segs: Segs, mask: AnyArray | Segs, *, subtract: bool = False)
         count = max(len(masks), len(others), seg.places)
         if len(masks) not in (1, count) or len(others) not in (1, count):
             raise ShapeError("mask frames", expected=f"1 or {len(masks)}", got=str(len(others)), hint="use as many")
-        parts = [_cut(others[index % len(others)], seg.region_at(index)) for index in range(count)]
+        parts = [cut_masks(others[index % len(others)], seg.region_at(index)) for index in range(count)]
         how: mask_work.Combination = "subtract" if subtract else "intersect"
         return np.stack([mask_work.combine(masks[index % len(masks)], part, how) for index, part in enumerate(parts)])
 
@@ -443,9 +444,10 @@ def intersect_segs(segs: Segs, mask: AnyArray | Segs, *, subtract: bool = False)
     return replace(changed, items=tuple(each for each in changed if as_array(each.cropped_mask).any()))
 
 
-def _cut(values: AnyArray, region: BBox) -> AnyArray:
+def cut_masks(masks: AnyArray, region: BBox) -> AnyArray:
+    """(..., h, w): what of masks lies in a region; a view of them."""
     x1, y1, x2, y2 = region
-    part: AnyArray = values[..., y1:y2, x1:x2]
+    part: AnyArray = masks[..., y1:y2, x1:x2]
     return part
 
 
@@ -488,7 +490,7 @@ def segs_to_masks(segs: Segs, frames: int | None = None, *, compat: bool = False
             )
         values = (mask * 255).astype(np.uint8) if compat else mask
         for index in range(count):
-            into = _cut(drawn[index], seg.region_at(index))
+            into = cut_masks(drawn[index], seg.region_at(index))
             unite(into, values[index % len(mask)], out=into)
     return to_float(drawn)
 

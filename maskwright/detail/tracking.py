@@ -15,7 +15,7 @@ from ..errors import RangeError
 from ..types import AnyArray, BBox, FloatArray
 from .producers import label_things
 from .resample import as_masks
-from .segs import Follow, Seg, Segs
+from .segs import Follow, Seg, Segs, cut_masks
 
 __all__ = ["track_subject"]
 
@@ -68,7 +68,7 @@ def track_subject(
     regions = tuple(
         (int(left), int(top), int(left) + columns, int(top) + rows) for left, top in zip(lefts, tops, strict=True)
     )
-    cropped = np.stack([mask[y1:y2, x1:x2] for mask, (x1, y1, x2, y2) in zip(kept, regions, strict=True)])
+    cropped = np.stack([cut_masks(mask, region) for mask, region in zip(kept, regions, strict=True)])
     seg = Seg(None, cropped, 1.0, _around(regions), _around(seen), label, follow=Follow(regions, subject_hw))
     return Segs(size_hw, (seg,))
 

@@ -103,7 +103,7 @@ class TestDetailer:
         assert size_hw == given[0]
         assert first[1:] == (given[1][0].cropped_mask, 1.0, [32, 16, 96, 80], (48, 32, 80, 64), "A", None)
         assert np.array_equal(empty.cropped_image, frames[:, 16:80, 32:96])
-        assert run(frames, ((96, 128), []))[0] == ((96, 128), [])
+        assert run(frames, ((96, 128), []), inpaint_model=False)[0] == ((96, 128), [])
         assert pictures(run(frames[:0])).shape == (0, 64, 64, 3)
 
     def test_a_segment_that_moves_stays_so(self, frames):
