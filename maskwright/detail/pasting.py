@@ -58,7 +58,7 @@ def paste(
         reference = _checked_count(as_frames(reference, "reference"), len(frames), "reference")
         check_same_size(frames[0], reference[0], ("frames", "reference"))
     placed = scale_segs(Segs.from_tuple(segs), frames.shape[1:3], compat=compat)
-    for seg in placed if compat else placed.check_regions():  # the original's scaling may leave the frame
+    for seg in placed.check_regions(compat=compat):
         if reference is not None or seg.cropped_image is not None:
             check_places(seg, len(out))
             masks = blur_masks(unite_masks(seg.masks(), len(out)), feather, compat=compat)

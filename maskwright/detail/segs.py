@@ -36,6 +36,7 @@ __all__ = [
     "scale_segs",
     "segs_to_mask",
     "segs_to_masks",
+    "size_hw_of",
 ]
 
 SortKey = Literal["area", "width", "height", "x1", "y1", "x2", "y2", "confidence"]
@@ -98,12 +99,12 @@ class Seg:
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width of the crop."""
-        return _size_hw(self.region_at(0))
+        return size_hw_of(self.region_at(0))
 
     @property
     def subject_hw(self) -> tuple[int, int]:
         """Height and width of the subject's box."""
-        return self.follow.subject_hw if self.follow else _size_hw(self.bbox)
+        return self.follow.subject_hw if self.follow else size_hw_of(self.bbox)
 
     @property
     def places(self) -> int:
@@ -191,13 +192,16 @@ class Segs:
         """
         return self.size_hw, [_record(each) for each in self.items]
 
-    def check(self) -> Segs:
+    def check(self, *, compat: bool = False) -> Segs:
         """The same, if every crop lies inside the frame and every box has a size.
+
+        Args:
+            compat: A crop may end beyond the frame, as some that the original's rule scaled do.
 
         Raises:
             RangeError: A crop or a box that does not.
         """
-        for index, each in enumerate(self.check_regions().items):
+        for index, each in enumerate(self.check_regions(compat=compat).items):
             if not all(side >= 1 for side in each.subject_hw):  # written so that NaN fails too
                 raise RangeError(
                     f"bbox of segment {index}",
@@ -207,19 +211,28 @@ class Segs:
                 )
         return self
 
-    def check_regions(self) -> Segs:
+    def check_regions(self, *, compat: bool = False) -> Segs:
         """The same, if every crop lies inside the frame.
+
+        Args:
+            compat: As for `check`.
 
         Raises:
             RangeError: A crop that does not, or one whose size changes where it moves.
         """
         for index, each in enumerate(self.items):
             regions = each.follow.regions if each.follow else (each.crop_region,)
-            if len({_size_hw(region) for region in regions}) != 1:
+            if len({size_hw_of(region) for region in regions}) != 1:
                 raise RangeError(f"crops of segment {index}", expected="of one size", hint="use track_subject")
             for region in regions:
-                _check_inside(region, self.size_hw, f"crop_region of segment {index}")
+                inside = self.cut_off(region) if compat else region
+                _check_inside(inside, self.size_hw, f"crop_region of segment {index}")
         return self
+
+    def cut_off(self, region: BBox) -> BBox:
+        """What of a region does not lie beyond the frame's far edges."""
+        height, width = self.size_hw
+        return region[0], region[1], min(region[2], width), min(region[3], height)
 
 
 def _seg(record: Any) -> Seg:
@@ -279,7 +292,8 @@ def as_bbox(values: Any) -> BBox:
     return x1, y1, x2, y2  # type: ignore[return-value]
 
 
-def _size_hw(box: BBox) -> tuple[int, int]:
+def size_hw_of(box: BBox) -> tuple[int, int]:
+    """Height and width of a box."""
     return box[3] - box[1], box[2] - box[0]
 
 
@@ -311,7 +325,7 @@ def _scaled(seg: Seg, scale: tuple[float, float], size_hw: tuple[int, int], comp
     follow = seg.follow
     if follow is not None:
         sizes = [box(region) for region in follow.regions]
-        height, width = _size_hw(sizes[0])  # rounding must not make them differ
+        height, width = size_hw_of(sizes[0])  # rounding must not make them differ
         follow = Follow(
             tuple(_moved(region, (height, width), size_hw) for region in sizes),
             (max(1, round(follow.subject_hw[0] * scale[1])), max(1, round(follow.subject_hw[1] * scale[0]))),
