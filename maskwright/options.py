@@ -60,10 +60,15 @@ def expected_value(option: Field[Any]) -> str:
     if facts["choices"]:
         return " or ".join(map(str, facts["choices"]))
     if facts["low"] is not None and facts["high"] is not None:
-        return f"from {facts['low']:g} to {facts['high']:g}"
+        return f"from {_plain(facts['low'])} to {_plain(facts['high'])}"
     if facts["low"] is not None:
-        return f"{facts['low']:g} or more"
+        return f"{_plain(facts['low'])} or more"
     return f"a number of {facts['unit']}" if option_kind(option) in ("int", "float") else ""
+
+
+def _plain(number: float) -> str:
+    """A number as one would type it: all digits of a whole one."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def option_text(option: Field[Any]) -> str:

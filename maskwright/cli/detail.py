@@ -84,6 +84,20 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--control-strength", type=float, default=1.0, show_default=True, help="How much ControlNets count."
             ),
             click.option(
+                "--control-start",
+                type=click.FloatRange(0, 1),
+                default=0.0,
+                show_default=True,
+                help="From when on they count, as a share of the noise levels: 0 pure noise, 1 none.",
+            ),
+            click.option(
+                "--control-end",
+                type=click.FloatRange(0, 1),
+                default=1.0,
+                show_default=True,
+                help="Until when they count.",
+            ),
+            click.option(
                 "--device",
                 default="auto",
                 show_default=True,
@@ -103,6 +117,9 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="Frames that a model without motion sees at a time.",
             ),
+            click.option(
+                "--tiled-vae", is_flag=True, help="Encode and decode in tiles, for pictures the VAE has no room for."
+            ),
         )
     ):
         command = option(command)
@@ -117,7 +134,8 @@ def _mask_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--masks",
                 type=_PATH,
                 metavar="FOLDER|FILE",
-                help="A mask for each frame, or one for all: a folder, an animation, a picture, or segments (.npz).",
+                help="A mask for each frame, or one for all: a folder, a clip, an animation, a picture, or segments "
+                "(.npz).",
             ),
             click.option(
                 "--mask-from",
@@ -145,6 +163,13 @@ def _mask_options(command: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="Soften the edge of what is pasted. Pixels.",
             ),
+            click.option(
+                "--alpha",
+                type=click.IntRange(0, 255),
+                default=255,
+                show_default=True,
+                help="How opaque it is pasted; 255 wholly.",
+            ),
             click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash."),
             click.option("--accept-license", is_flag=True, help="Accept the licence of the model that finds masks."),
         )
@@ -164,7 +189,7 @@ def _mask_options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.FloatRange(0, min_open=True),
     default=24,
     show_default=True,
-    help="Frames a second of an animation made of a folder.",
+    help="Frames a second of an animation or a clip made of a folder.",
 )
 @click.option("--max-pixels", type=int, help="Refuse frames with more pixels than this.")
 @talk_options
@@ -189,7 +214,8 @@ def detail(input_path: Path, output_path: Path, **values: Any) -> None:
             plans = plan_detail(segs, len(film.frames), options, multiple=backend.multiple)
             with work_bar("redrawing", "steps", values["quiet"]) as progress:
                 controlled = _with_controls(segs, values)
-                frames = redraw(film.frames, controlled, backend, options, feather=values["feather"], progress=progress)
+                pasting = {name: values[name] for name in ("feather", "alpha")}
+                frames = redraw(film.frames, controlled, backend, options, **pasting, progress=progress)
             device = str(backend.device)
         write_film(replace(film, frames=frames), output_path, values["fps"])
         report = _make_report(segs, plans)
@@ -244,6 +270,7 @@ def _open(values: dict[str, Any]) -> DiffusersBackend:
         device=values["device"],
         half=None if values["precision"] == "auto" else values["precision"] == "float16",
         batch=values["batch"],
+        tiled=values["tiled_vae"],
     )
 
 
@@ -253,8 +280,8 @@ def _with_controls(segs: Segs, values: dict[str, Any]) -> Segs:
 
     nets = [load_controlnet(path) for path in values["controlnets"]]
     shown = [read_film(path).frames for path in values["control_frames"]]
-    strength = values["control_strength"]
-    controls = [ControlNet(net, strength, frames=hint) for net, hint in zip_longest(nets, shown)]
+    strength, start, end = (values[f"control_{name}"] for name in ("strength", "start", "end"))
+    controls = [ControlNet(net, strength, start, end, hint) for net, hint in zip_longest(nets, shown)]
     return with_controls(segs, *controls) if controls else segs
 
 

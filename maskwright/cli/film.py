@@ -7,6 +7,8 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,10 +20,19 @@ if TYPE_CHECKING:
     from ..types import AnyArray
     from ..video import ClipInfo
 
-__all__ = ["Clip", "Film", "check_film_target", "choose_film_format", "list_pictures", "read_film", "write_film"]
+__all__ = [
+    "CLIPS",
+    "Clip",
+    "Film",
+    "check_film_target",
+    "choose_film_format",
+    "list_pictures",
+    "read_film",
+    "write_film",
+]
 
 _PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".gif"))
-_CLIPS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".y4m"))
+CLIPS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".mts", ".ts", ".y4m"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +56,16 @@ class Film:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """What is needed to write frames as the clip they came from.
+    """What is needed to write frames as a clip.
 
     Attributes:
-        path: The clip; its sound is taken from it.
+        path: The clip they came from, whose sound is taken; None: another thing.
         info: Its rate, colours and time base.
         times: When each frame is shown, in units of the time base.
         durations: For how long, in the same units.
     """
 
-    path: Path
+    path: Path | None
     info: ClipInfo
     times: tuple[int, ...]
     durations: tuple[int, ...]
@@ -77,44 +88,69 @@ def _words(name: str) -> list[tuple[str, str]]:
 
 
 def read_film(path: Path, max_pixels: int | None = None) -> Film:
-    """All frames of a folder, an animation or a picture.
+    """All frames of a clip, a folder, an animation or a picture.
 
     Args:
         path: What to read.
         max_pixels: Refuse frames with more pixels.
 
     Raises:
-        MediaError: It cannot be read, is a clip, or its frames differ in size.
+        MediaError: It cannot be read, its frames differ in size or are too large.
     """
     from ..imageio import load_frames, load_image
 
-    if path.suffix.lower() in _CLIPS:
-        return _read_clip(path)
     if path.is_dir():
         paths = list_pictures(path)
         loaded = [load_image(each, max_pixels=max_pixels) for each in paths]
         return Film(_stacked(loaded, path), _apart(paths), (0.0,) * len(loaded), loaded[0].icc_profile)
+    if path.suffix.lower() in CLIPS:
+        return _read_clip(path, max_pixels)
     pairs = [*load_frames(path, max_pixels=max_pixels)]
     loaded = [image for image, _ in pairs]
     names = tuple(f"{index:05d}" for index in range(len(loaded)))
     return Film(_stacked(loaded, path), names, tuple(float(time) for _, time in pairs), loaded[0].icc_profile)
 
 
-def _read_clip(path: Path) -> Film:
+def _read_clip(path: Path, max_pixels: int | None) -> Film:
+    from ..decode import check_pixels
     from ..video import VideoReader
 
     with VideoReader(path) as reader:
-        info, read = reader.info, [*reader.frames()]
+        info = reader.info
+        if max_pixels is not None:
+            check_pixels(info.size_hw[::-1], str(path), max_pixels)
+        read = [*reader.frames()]
     clip = Clip(path, info, tuple(frame.time for frame in read), tuple(frame.duration for frame in read))
     names = tuple(f"{frame.index:05d}" for frame in read)
     durations = tuple(float(1000 * frame.duration * info.time_base) for frame in read)
     return Film(_stacked([frame.image for frame in read], path), names, durations, None, clip)
 
 
-def _clip_of(film: Film, target: Path) -> Clip:
-    if film.clip is None:
-        raise MediaError(f"{target} is a clip, and INPUT is none", hint="name a folder, or a file that ends in .webp")
-    return film.clip
+def _make_clip(film: Film, fps: float) -> Clip:
+    """The clip the frames came from; where they came from none, one with their times."""
+    from ..video import ClipInfo
+    from ..video.colors import Colors
+
+    if film.clip is not None:
+        return film.clip
+    count, height, width, channels = film.frames.shape
+    base, durations = 1 / Fraction(fps).limit_denominator(1001), (1,) * count
+    if any(film.durations_ms):
+        base, durations = Fraction(1, 1000), tuple(max(1, round(time)) for time in film.durations_ms)
+    info = ClipInfo(
+        size_hw=(height, width),
+        rate=1 / base,
+        time_base=base,
+        start=Fraction(0),
+        frames=count,
+        end=sum(durations),
+        colors=Colors(),
+        aspect=Fraction(1),
+        turn=(0, False),
+        has_alpha=channels == 4,
+        has_audio=False,
+    )
+    return Clip(None, info, tuple(accumulate(durations, initial=0))[:-1], durations)
 
 
 def _whole(frame: Any) -> Any:
@@ -122,20 +158,20 @@ def _whole(frame: Any) -> Any:
     return frame
 
 
-def _write_clip(film: Film, target: Path) -> None:
-    """A clip with the times, colours and sound of the one the frames came from."""
+def _write_clip(film: Film, target: Path, fps: float) -> None:
+    """A clip with the times, colours and sound of what the frames came from."""
     from ..video.codecs import choose_codec
     from ..video.joiner import plan_audio
     from ..video.journal import Entry
     from ..video.outputs import ClipOutput
 
-    clip = _clip_of(film, target)
+    clip = _make_clip(film, fps)
     with TemporaryDirectory(prefix=".maskwright-", dir=target.absolute().parent) as folder:
         codec = choose_codec(target)
         output = ClipOutput(target, Path(folder), codec, clip.info, _whole)
         output.alpha = film.frames.shape[3] == 4 and bool(codec.alpha)
-        audio = plan_audio(clip.path, target, "auto")
-        output.sound = (clip.path, audio) if audio else None
+        audio = plan_audio(clip.path, target, "auto") if clip.path else ()
+        output.sound = (clip.path, audio) if clip.path and audio else None
         with output.piece(0, 0) as write:
             for frame in film.frames:
                 write(frame)
@@ -171,16 +207,19 @@ def check_film_target(source: Path, target: Path) -> None:
 
     Raises:
         OptionError: It is the input.
-        MediaError: It is a clip, there is no folder for it, or the folder to write has something in it.
+        MediaError: There is no folder for it, or the folder to write has something in it.
+        EngineUnavailable: It is a clip, and PyAV is not installed.
     """
     from .files import check_format
 
     if target.exists() and source.exists() and target.samefile(source):
         raise OptionError("OUTPUT", expected="another than INPUT", got=str(target), hint="name a new one")
-    if target.suffix.lower() in _CLIPS:
+    if target.suffix.lower() in CLIPS:
         from ..video.codecs import choose_codec
+        from ..video.library import load_av
 
         choose_codec(target)
+        load_av()
     elif target.suffix:
         check_format(None, target, animated=False)
     elif target.is_dir() and any(target.iterdir()):
@@ -194,14 +233,10 @@ def choose_film_format(film: Film, target: Path) -> str:
 
     Raises:
         OptionError: There is no such format, or it has no animations.
-        MediaError: It is a clip, and the frames come from none.
     """
     from ..encode import ANIMATION_FORMATS, OUTPUT_FORMATS, choose_format
 
-    if target.suffix.lower() in _CLIPS:
-        _clip_of(film, target)
-        return ""
-    if not target.suffix:
+    if not target.suffix or target.suffix.lower() in CLIPS:
         return ""
     return choose_format(None, target, OUTPUT_FORMATS if len(film.frames) == 1 else ANIMATION_FORMATS)
 
@@ -223,8 +258,8 @@ def write_film(film: Film, target: Path, fps: float = 24.0) -> None:
     from ..encode import encode_frames, encode_picture, write_bytes
 
     format_ = choose_film_format(film, target)
-    if target.suffix.lower() in _CLIPS:
-        _write_clip(film, target)
+    if target.suffix.lower() in CLIPS:
+        _write_clip(film, target, fps)
     elif not format_:
         _write_folder(film, target)
     elif len(film.frames) == 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MediaError, OptionError
-from .film import list_pictures
+from .film import CLIPS, list_pictures, read_film
 from .options import check_model
 from .talk import agree, open_store
 
@@ -41,13 +41,15 @@ def find_segs(frames: AnyArray, values: dict[str, Any]) -> Segs:
 
 
 def _read_masks(path: Path, count: int) -> FloatArray:
-    """(F, H, W) or (1, H, W) of a folder, an animation or a picture."""
+    """(F, H, W) or (1, H, W) of a folder, a clip, an animation or a picture."""
     import numpy as np
 
     from ..imageio import load_frames, load_mask
 
     if path.is_dir():
         masks = [load_mask(each) for each in list_pictures(path)]
+    elif path.suffix.lower() in CLIPS:
+        masks = [load_mask(frame) for frame in read_film(path).frames]
     else:
         masks = [load_mask(loaded) for loaded, _ in load_frames(path)]
     if len(masks) not in (1, count):
@@ -117,6 +119,8 @@ def _to_segs(masks: Masks, count: int, values: dict[str, Any]) -> Segs:
     from ..detail import Segs, segs_from_film, track_subject
 
     factor = values["crop_factor"]
+    # Faint traces, of a network or of a lossy codec, must not join things.
+    soft = values["masks"] is None or values["masks"].suffix.lower() in CLIPS
     items: list[Any] = []
     size_hw = (0, 0)
     for label, stack in masks.items():
@@ -124,7 +128,7 @@ def _to_segs(masks: Masks, count: int, values: dict[str, Any]) -> Segs:
             stack = np.broadcast_to(stack, (count, *stack.shape[1:]))
             found = track_subject(stack, crop_factor=factor or 1.5, label=label)
         else:
-            stack = stack * (stack >= 0.5) if values["mask_from"] else stack  # faint traces must not join things
+            stack = stack * (stack >= 0.5) if soft else stack
             found = segs_from_film(stack, crop_factor=factor or 3.0, drop_size=values["drop_size"], label=label)
         items += found
         size_hw = found.size_hw

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .film import CLIPS
 from .opening import open_chosen
 from .options import cutout_options, make_options, model_options, talk_options, video_options
 from .talk import open_store, talking, work_bar
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ..video import VideoReport
 
 __all__ = ["video"]
-
-_CLIPS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mts", ".ts", ".webm"})
 
 
 @click.command("video")
@@ -45,7 +44,7 @@ def video(source: Path, target: Path, **values: Any) -> None:
     from ..video import VideoOptions, cut_video
     from ..video.plan import plan_video
 
-    clip = values["background"] if Path(values["background"] or "").suffix.lower() in _CLIPS else None
+    clip = values["background"] if Path(values["background"] or "").suffix.lower() in CLIPS else None
     if clip:
         values["background"] = None
     values["only_mask"] |= values["mask_only"]

@@ -81,6 +81,7 @@ def _open(basic_pipe: Any, values: dict[str, Any]) -> tuple[ComfyBackend, Detail
         schedule=values.pop("scheduler_func_opt", None),
         tiled=values.pop("tiled_vae", False),
     )
+    values.pop("inpaint_model", None)  # the original's function takes it, and does nothing with it
     values["guide_size_for"] = "bbox" if values["guide_size_for"] else "crop_region"
     values.setdefault("noise_mask_feather", 0)  # as of the original where a prompt leaves it out
     return backend, DetailOptions(**values, chunk=1)  # one frame at a time: progress, and Cancel, between frames

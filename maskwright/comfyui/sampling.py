@@ -21,7 +21,7 @@ from ..detail.sampling import crop_condition_mask, mask_on_latents, plan_steps, 
 from ..detail.schedules import SCHEDULERS, SigmaTable, make_schedule
 from ..detail.steppers import SAMPLERS
 from ..errors import OptionError, ShapeError
-from ..types import FloatArray
+from ..types import BBox, FloatArray
 
 __all__ = ["BasicPipe", "ComfyBackend", "find_advanced_controlnet", "list_samplers", "list_schedulers", "read_table"]
 
@@ -200,7 +200,7 @@ class _Run:
         self.compat = job.options.compat
         latents = torch.from_numpy(np.ascontiguousarray(job.latents, np.float32))
         self.latents = sample.fix_empty_latent_channels(backend.pipe.model, latents)
-        mask = mask_on_latents(job.mask, latents)  # (n, 1, h, w)
+        mask = mask_on_latents(job.mask, latents, job.options)  # (n, 1, h, w)
         self.mask = mask if self.latents.ndim == 4 else mask[:, :, None]
 
     def run(self) -> Sampled:
@@ -231,13 +231,25 @@ class _Run:
 
     def _cropped(self, conditioning: Any) -> list[Any]:
         def crop(details: dict[str, Any]) -> dict[str, Any]:
-            if details.get("mask") is None:
-                return details
-            job = self.job
-            part = crop_condition_mask(details["mask"], job.crop_region, job.frame_hw, job.crop_hw, compat=self.compat)
-            return {**details, "mask": part}
+            return details if details.get("mask") is None else {**details, "mask": self._cropped_mask(details["mask"])}
 
         return [[prompt, crop(details)] for prompt, details in conditioning]
+
+    def _cropped_mask(self, mask: Any) -> Any:
+        """The part of a prompt's mask that lies over the crop; one for each frame where the crop moves."""
+        import torch
+
+        job = self.job
+
+        def part_at(mask: Any, region: BBox) -> Any:
+            return crop_condition_mask(mask, region, job.frame_hw, job.crop_hw, compat=self.compat)
+
+        if job.regions is None or self.compat:
+            return part_at(mask, job.crop_region)
+        parts = [part_at(mask[frame % len(mask)][None], region) for frame, region in enumerate(job.regions)]
+        size = parts[0].shape[-2:]  # rounding may make them differ by a pixel
+        fitted = [torch.nn.functional.interpolate(part[None], size=size, mode="bilinear")[0] for part in parts]
+        return torch.cat(fitted)
 
     def _refiner(self) -> _Stage | None:
         pipe = self.backend.refiner

@@ -336,7 +336,7 @@ class TrackSubject(_SegsNode):
     ) -> tuple[SegsValue]:
         """The subject; no segment where nothing is selected in any frame."""
         masks = list(mask_to_arrays(mask))
-        if not any((one > threshold).any() for one in masks):
+        if not masks:
             return (((int(mask.shape[-2]), int(mask.shape[-1])), []),)
         point = None if min(x, y) < 0 else (float(x), float(y))
         tracked = track_subject(

@@ -27,7 +27,7 @@ from .resample import (
     to_storage,
     unite_masks,
 )
-from .segs import Seg, Segs, scale_segs
+from .segs import Seg, Segs, scale_segs, size_hw_of
 
 __all__ = ["Detailed", "Progress", "SegPlan", "detail", "iter_detail", "plan_detail", "redraw"]
 
@@ -91,15 +91,22 @@ def plan_detail(
             fit the film.
     """
     options = options or DetailOptions()
-    return tuple(_plan(seg, index, frames, options, multiple) for index, seg in enumerate(segs.check()))
+    segs.check(compat=options.compat)
+    sizes = (size_hw_of(segs.cut_off(seg.region_at(0))) for seg in segs)
+    return tuple(
+        _plan(seg, index, size, frames, options, multiple)
+        for index, (seg, size) in enumerate(zip(segs, sizes, strict=True))
+    )
 
 
-def _plan(seg: Seg, index: int, frames: int, options: DetailOptions, multiple: int) -> SegPlan:
+def _plan(
+    seg: Seg, index: int, crop_hw: tuple[int, int], frames: int, options: DetailOptions, multiple: int
+) -> SegPlan:
     if seg.follow and len(seg.follow.regions) != frames:
         raise ShapeError(
             f"places of segment {index}", expected=f"{frames}, one a frame", got=str(len(seg.follow.regions))
         )
-    crop_hw, own = seg.size_hw, _own_pictures(seg, options)
+    own = _own_pictures(seg, options)
     if own is not None:
         crop_hw = (own.shape[1], own.shape[2])
         frames = len(own) * frames if options.compat else _checked_count(len(own), frames, index)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engines.torch import TorchEngine, empty_cache
-from ..errors import DetailError, EngineFailed, ShapeError
+from ..errors import DetailError, EngineFailed, RangeError, ShapeError
 from ..types import AnyArray, FloatArray
 from .backend import Sampled, SampleJob
 from .diffusers_files import BETA_SCHEDULES, Pipe, load_controlnet, load_pipe, quiet
@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+_TILE = 512  # pixels, as ComfyUI's tiled nodes have it
+
+
 @dataclass(frozen=True, eq=False)
 class ControlNet:
     """A ControlNet as a segment carries it; several, in a tuple, add up.
@@ -49,6 +52,9 @@ class ControlNet:
         end: Until when.
         frames: (F, H, W, 3) float in [0, 1] or uint8: what it is shown, over the whole frames. One picture serves all
             frames; None: it is shown the crops themselves.
+
+    Raises:
+        RangeError: A strength that is no number, or a start and end that are no shares in this order.
     """
 
     model: Any
@@ -56,6 +62,14 @@ class ControlNet:
     start: float = 0.0
     end: float = 1.0
     frames: AnyArray | None = None
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.strength):
+            raise RangeError("strength of a ControlNet", expected="a number", got=f"{self.strength:g}", hint="usual: 1")
+        if not 0 <= self.start <= self.end <= 1:
+            raise RangeError(
+                "start and end of a ControlNet", expected="from 0 to 1, in order", got=f"{self.start:g}, {self.end:g}"
+            )
 
 
 def with_controls(segs: Segs, *controls: ControlNet) -> Segs:
@@ -75,6 +89,7 @@ class DiffusersBackend:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; with ! at the end it fails where the device cannot be had.
         half: Compute the UNet and ControlNets in float16; None: on CUDA and ROCm alone.
         batch: Frames that a UNet without motion sees at a time.
+        tiled: Whether the VAE works in tiles of 512 pixels, for pictures that it has no room for at once.
         schedule: Gives the noise levels of so many steps instead of the scheduler's.
 
     Attributes:
@@ -94,6 +109,7 @@ class DiffusersBackend:
         device: str = "auto",
         half: bool | None = None,
         batch: int = 8,
+        tiled: bool = False,
         schedule: ScheduleFunction | None = None,
     ) -> None:
         torch = load_torch()
@@ -106,6 +122,9 @@ class DiffusersBackend:
         self._pipes = [pipe] if refiner is None else [pipe, refiner]
         with quiet():
             self._vae = pipe.vae.to(self.device, torch.float32)
+            if tiled:
+                self._vae.enable_tiling()
+                self._vae.tile_sample_min_size, self._vae.tile_latent_min_size = _TILE, _TILE // self.multiple
             for each in self._pipes:
                 each.unet.to(self.device, self.dtype)
 

@@ -15,7 +15,7 @@ from ..encode import write_bytes
 from ..errors import InputError, MediaError
 from ..types import AnyArray
 from .resample import as_array
-from .segs import Follow, Seg, Segs
+from .segs import Follow, Seg, Segs, as_bbox, as_region
 
 __all__ = ["load_segs", "save_segs"]
 
@@ -57,7 +57,7 @@ def _row(seg: Seg) -> dict[str, Any]:
     row: dict[str, Any] = {
         "confidence": float(seg.confidence),
         "crop_region": list(map(int, seg.crop_region)),
-        "bbox": list(map(int, seg.bbox)),
+        "bbox": list(as_bbox(seg.bbox)),
         "label": str(seg.label),
     }
     if seg.follow:
@@ -95,11 +95,6 @@ def _seg(row: dict[str, Any], image: AnyArray | None, mask: AnyArray | None) -> 
     follow = None
     if "regions" in row:
         rows, columns = map(int, row["subject_hw"])
-        follow = Follow(tuple(_box(region) for region in row["regions"]), (rows, columns))
-    box, region = _box(row["bbox"]), _box(row["crop_region"])
+        follow = Follow(tuple(as_region(region) for region in row["regions"]), (rows, columns))
+    box, region = as_bbox(row["bbox"]), as_region(row["crop_region"])
     return Seg(image, mask, float(row["confidence"]), region, box, str(row["label"]), follow=follow)
-
-
-def _box(values: Any) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = map(int, values)
-    return x1, y1, x2, y2

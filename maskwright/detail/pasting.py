@@ -41,8 +41,9 @@ def paste(
         OptionError: feather below 0, or alpha outside 0 to 255.
         ShapeError: As many pictures as neither 1 nor the frames, an `out` or reference of another size, or a segment
             that moves in another number of frames.
+        RangeError: A crop outside the frame.
     """
-    if feather < 0 or not 0 <= alpha <= 255:
+    if not (feather >= 0 and 0 <= alpha <= 255):  # written so that NaN fails too
         raise OptionError(
             "feather and alpha", expected="0 or more, and 0 to 255", got=f"{feather}, {alpha}", hint="usual: 5, 255"
         )
@@ -56,7 +57,8 @@ def paste(
     if reference is not None:
         reference = _checked_count(as_frames(reference, "reference"), len(frames), "reference")
         check_same_size(frames[0], reference[0], ("frames", "reference"))
-    for seg in scale_segs(Segs.from_tuple(segs), frames.shape[1:3], compat=compat):
+    placed = scale_segs(Segs.from_tuple(segs), frames.shape[1:3], compat=compat)
+    for seg in placed.check_regions(compat=compat):
         if reference is not None or seg.cropped_image is not None:
             check_places(seg, len(out))
             masks = blur_masks(unite_masks(seg.masks(), len(out)), feather, compat=compat)

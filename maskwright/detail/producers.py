@@ -6,6 +6,7 @@ another belongs to that one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import RangeError, ShapeError
 from ..types import AnyArray, BBox, FloatArray, SegmentResult
 from .resample import as_array, as_masks
-from .segs import Seg, Segs
+from .segs import Seg, Segs, cut_masks
 
 __all__ = [
     "label_things",
@@ -40,7 +41,12 @@ def make_crop_region(size_hw: tuple[int, int], bbox: BBox, factor: float, min_si
         bbox: (x1, y1, x2, y2) in pixels, half-open.
         factor: 1: the box itself.
         min_size: Sides are at least this many pixels.
+
+    Raises:
+        RangeError: The factor is below 1, or no number.
     """
+    if not 1 <= factor < math.inf:  # written so that NaN fails too
+        raise RangeError("crop_factor", expected="1 or more", got=f"{factor:g}", hint="usual: 3")
     x1, x2 = _span(bbox[0], bbox[2], size_hw[1], factor, min_size)
     y1, y2 = _span(bbox[1], bbox[3], size_hw[0], factor, min_size)
     return x1, y1, x2, y2
@@ -95,9 +101,9 @@ def segs_from_masks(
                 continue
             shown = thing.astype(np.float32) if contour_fill and not combined else mask * thing
             region = make_crop_region(size_hw, bbox, crop_factor)
-            cropped = np.array(_cropped(shown, region))
+            cropped = np.array(cut_masks(shown, region))
             if bbox_fill:
-                _cropped(cropped, _within(bbox, region))[...] = 1
+                cut_masks(cropped, _within(bbox, region))[...] = 1
             items.append(Seg(None, cropped, 1.0, region, bbox, label))
     return Segs(size_hw, tuple(each for each in items if min(each.size_hw) > 0))
 
@@ -113,9 +119,9 @@ def _combined(mask: FloatArray) -> Iterator[tuple[BBox, AnyArray]]:
 def _combined_compat(mask: FloatArray, bbox: BBox, crop_factor: float, bbox_fill: bool, label: str) -> Seg:
     short = (bbox[0], bbox[1], bbox[2] - 1, bbox[3] - 1)
     region = make_crop_region((mask.shape[0], mask.shape[1]), short, crop_factor)
-    cropped = np.array(_cropped(mask, region))
+    cropped = np.array(cut_masks(mask, region))
     if bbox_fill:
-        _cropped(cropped, short)[...] = 1
+        cut_masks(cropped, short)[...] = 1
     return Seg(None, cropped, 1.0, region, short, label)
 
 
@@ -137,12 +143,6 @@ def label_things(selected: AnyArray) -> tuple[AnyArray, list[Any]]:
 
     labels, _ = label(binary_fill_holes(selected), np.ones((3, 3), bool))
     return labels, find_objects(labels)
-
-
-def _cropped(values: AnyArray, region: BBox) -> AnyArray:
-    x1, y1, x2, y2 = region
-    part: AnyArray = values[..., y1:y2, x1:x2]
-    return part
 
 
 def _within(bbox: BBox, region: BBox) -> BBox:
@@ -190,7 +190,7 @@ def segs_from_film(
 
     def filmed(seg: Seg) -> Seg:
         own = np.ones_like(seg.cropped_mask) if combined or compat else seg.cropped_mask
-        return Seg(None, _cropped(stack, seg.crop_region) * own, 1.0, seg.crop_region, seg.bbox, label)
+        return Seg(None, cut_masks(stack, seg.crop_region) * own, 1.0, seg.crop_region, seg.bbox, label)
 
     return Segs(found.size_hw, tuple(filmed(each) for each in found))
 
@@ -215,7 +215,8 @@ def segs_from_boxes(
         crop_factor: How many times as large as its box a crop is.
 
     Raises:
-        ShapeError: As many masks, scores or labels as there are not boxes, or boxes of other than four numbers.
+        ShapeError: As many masks, scores or labels as there are not boxes, masks of another size than the frame's, or
+            boxes of other than four numbers.
         RangeError: A box outside the frame or without a size.
     """
     corners = as_array(boxes)
@@ -226,15 +227,17 @@ def segs_from_boxes(
         if given is not None and len(given) != len(corners):
             raise ShapeError(name, expected=f"{len(corners)}, one a box", got=str(len(given)))
     drawn = None if masks is None or not len(corners) else as_masks(masks)
+    if drawn is not None and drawn.shape[1:] != tuple(size_hw):
+        raise ShapeError("masks", expected=f"of the frame's size {size_hw}", got=str(drawn.shape[1:]))
     items = []
     for index, corner in enumerate(corners):
         bbox = _inside(corner, size_hw, index)
         region = make_crop_region(size_hw, bbox, crop_factor)
         if drawn is not None:
-            cropped = np.array(_cropped(drawn[index], region))
+            cropped = np.array(cut_masks(drawn[index], region))
         else:
             cropped = np.zeros((region[3] - region[1], region[2] - region[0]), np.float32)
-            _cropped(cropped, _within(bbox, region))[...] = 1
+            cut_masks(cropped, _within(bbox, region))[...] = 1
         score = 1.0 if scores is None else float(scores[index])
         items.append(Seg(None, cropped, score, region, bbox, "A" if labels is None else labels[index]))
     return Segs(size_hw, tuple(items))
@@ -242,13 +245,12 @@ def segs_from_boxes(
 
 def _inside(corner: AnyArray, size_hw: tuple[int, int], index: int) -> BBox:
     height, width = size_hw
-    x1, x2 = (int(min(max(round(float(value)), 0), width)) for value in corner[::2])
-    y1, y2 = (int(min(max(round(float(value)), 0), height)) for value in corner[1::2])
-    if x1 >= x2 or y1 >= y2:
+    x1, y1, x2, y2 = np.rint(np.clip(corner.astype(float), 0, (width, height, width, height)))
+    if not (x1 < x2 and y1 < y2):  # written so that NaN fails too
         raise RangeError(
             f"box {index}", expected=f"inside {height} x {width} (H x W) and not empty", got=str(corner.tolist())
         )
-    return x1, y1, x2, y2
+    return int(x1), int(y1), int(x2), int(y2)
 
 
 def segs_from_labels(

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _SIGMA = 10.0  # pixels; the original's blur has it whatever its reach
+_ROUNDING = 1e-5  # what others' blurs and resizings may go past 0 and 1
 _SELECTED = 0.1  # from above this on a united mask is 1
 
 
@@ -42,8 +43,18 @@ def load_torch() -> Any:
 
 
 def as_array(values: Any) -> AnyArray:
-    """The values as a NumPy array, of a torch tensor on any device too."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    """The values as a NumPy array, of a torch tensor on any device too.
+
+    Raises:
+        ShapeError: They are several arrays of different sizes.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values  # NumPy knows none
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ShapeError("arrays", expected="of one size", got="several", hint="resize them first") from error
 
 
 def as_frames(frames: Any, name: str = "frames") -> AnyArray:
@@ -78,9 +89,10 @@ def as_masks(masks: Any, name: str = "mask") -> FloatArray:
     if array.dtype.kind not in "fb":
         raise RangeError(name, expected="float in [0, 1] or bool", got=str(array.dtype), hint="divide by 255 first")
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # written so that NaN fails too
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # written so that NaN fails too
         raise RangeError(name, expected="in [0, 1]", got=f"[{low:g}, {high:g}]", hint="scale it, or clip it")
-    return array.astype(np.float32, copy=False)
+    values = array.astype(np.float32, copy=False)
+    return values if low >= 0 and high <= 1 else values.clip(0, 1)
 
 
 def to_float(images: AnyArray) -> FloatArray:

@@ -16,6 +16,7 @@ from ..errors import DetailError
 from ..types import BBox, FloatArray
 from .backend import SampleJob
 from .context import windows_of
+from .options import DetailOptions
 from .resample import load_torch
 from .schedules import SigmaTable, make_schedule
 from .steppers import SAMPLERS, Sampler, find_sampler
@@ -131,7 +132,7 @@ def sample(
     sigmas = _levels(job, model, plan, schedule)
     with torch.inference_mode():
         latents = torch.from_numpy(np.ascontiguousarray(job.latents, np.float32)).to(model.device)
-        mask = mask_on_latents(job.mask, latents)
+        mask = mask_on_latents(job.mask, latents, options)
         if options.compat and refiner is not None:
             redrawn = _sample_compat(job, (model, refiner), sampler, (sigmas, plan.base), latents, mask)
         else:
@@ -165,16 +166,23 @@ def take_levels(levels: Sequence[float] | FloatArray, plan: StepPlan) -> list[fl
     return taken
 
 
-def mask_on_latents(mask: FloatArray, latents: Any) -> Any:
+def mask_on_latents(mask: FloatArray, latents: Any, options: DetailOptions) -> Any:
     """(F, 1, h, w) float32 torch, on the latents' device: a mask of pictures over the latents' cells.
+
+    A feathered mask says from which step on a pixel is redrawn: it keeps its peaks, for between two cells a small
+    subject's would be lost, and with it the first steps. The original loses them.
 
     Args:
         mask: (1 or F, H, W) float32 in [0, 1], 1 = redraw.
         latents: (F, C, h, w) torch.
+        options: Whether it is feathered, and the original's way.
     """
     torch = load_torch()
-    cells = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[:, None]
-    cells = torch.nn.functional.interpolate(cells, size=latents.shape[-2:], mode="bilinear")
+    pixels = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[:, None]
+    cells = torch.nn.functional.interpolate(pixels, size=latents.shape[-2:], mode="bilinear")
+    if options.noise_mask_feather and not options.compat:
+        peaks, tops = (values.amax(dim=(2, 3), keepdim=True) for values in (pixels, cells))
+        cells = cells / tops.where(tops > 0, 1) * peaks
     return cells.expand(len(latents), -1, -1, -1).to(latents.device)
 
 

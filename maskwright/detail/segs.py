@@ -24,8 +24,11 @@ __all__ = [
     "Seg",
     "Segs",
     "SortKey",
+    "as_bbox",
+    "as_region",
     "check_places",
     "combine_segs",
+    "cut_masks",
     "dilate_segs",
     "filter_segs",
     "intersect_segs",
@@ -33,6 +36,7 @@ __all__ = [
     "scale_segs",
     "segs_to_mask",
     "segs_to_masks",
+    "size_hw_of",
 ]
 
 SortKey = Literal["area", "width", "height", "x1", "y1", "x2", "y2", "confidence"]
@@ -76,7 +80,7 @@ class Seg:
         cropped_mask: (h, w) or (n, h, w) float in [0, 1] over the crop, 1 = selected. None: all of it.
         confidence: In [0, 1].
         crop_region: (x1, y1, x2, y2) in pixels of the frame, half-open, inside it.
-        bbox: The subject's box, (x1, y1, x2, y2) in pixels, half-open.
+        bbox: The subject's box, (x1, y1, x2, y2) in pixels, half-open. Detectors of other packs give fractions.
         label: What it is.
         control_net_wrapper: Handed through to the backend as it is.
         follow: Where the crop lies in each frame, if it moves; then mask and image have its size, and `crop_region`
@@ -95,12 +99,12 @@ class Seg:
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width of the crop."""
-        return _size_hw(self.region_at(0))
+        return size_hw_of(self.region_at(0))
 
     @property
     def subject_hw(self) -> tuple[int, int]:
         """Height and width of the subject's box."""
-        return self.follow.subject_hw if self.follow else _size_hw(self.bbox)
+        return self.follow.subject_hw if self.follow else size_hw_of(self.bbox)
 
     @property
     def places(self) -> int:
@@ -188,19 +192,17 @@ class Segs:
         """
         return self.size_hw, [_record(each) for each in self.items]
 
-    def check(self) -> Segs:
+    def check(self, *, compat: bool = False) -> Segs:
         """The same, if every crop lies inside the frame and every box has a size.
+
+        Args:
+            compat: A crop may end beyond the frame, as some that the original's rule scaled do.
 
         Raises:
             RangeError: A crop or a box that does not.
         """
-        for index, each in enumerate(self.items):
-            regions = each.follow.regions if each.follow else (each.crop_region,)
-            if len({_size_hw(region) for region in regions}) != 1:
-                raise RangeError(f"crops of segment {index}", expected="of one size", hint="use track_subject")
-            for region in regions:
-                _check_inside(region, self.size_hw, f"crop_region of segment {index}")
-            if min(each.subject_hw) < 1:
+        for index, each in enumerate(self.check_regions(compat=compat).items):
+            if not all(side >= 1 for side in each.subject_hw):  # written so that NaN fails too
                 raise RangeError(
                     f"bbox of segment {index}",
                     expected="at least 1 pixel wide and high",
@@ -209,13 +211,36 @@ class Segs:
                 )
         return self
 
+    def check_regions(self, *, compat: bool = False) -> Segs:
+        """The same, if every crop lies inside the frame.
+
+        Args:
+            compat: As for `check`.
+
+        Raises:
+            RangeError: A crop that does not, or one whose size changes where it moves.
+        """
+        for index, each in enumerate(self.items):
+            regions = each.follow.regions if each.follow else (each.crop_region,)
+            if len({size_hw_of(region) for region in regions}) != 1:
+                raise RangeError(f"crops of segment {index}", expected="of one size", hint="use track_subject")
+            for region in regions:
+                inside = self.cut_off(region) if compat else region
+                _check_inside(inside, self.size_hw, f"crop_region of segment {index}")
+        return self
+
+    def cut_off(self, region: BBox) -> BBox:
+        """What of a region does not lie beyond the frame's far edges."""
+        height, width = self.size_hw
+        return region[0], region[1], min(region[2], width), min(region[3], height)
+
 
 def _seg(record: Any) -> Seg:
     moving = getattr(record, "moving", None)
     if isinstance(moving, Seg):
         return moving
     seg = Seg(*(getattr(record, name) for name in SEG._fields))
-    return replace(seg, crop_region=_box(seg.crop_region), bbox=_box(seg.bbox))
+    return replace(seg, crop_region=as_region(seg.crop_region), bbox=as_bbox(seg.bbox))
 
 
 def _record(seg: Seg) -> Any:
@@ -254,12 +279,21 @@ def _check_inside(region: BBox, size_hw: tuple[int, int], name: str) -> None:
         )
 
 
-def _box(values: Any) -> BBox:
+def as_region(values: Any) -> BBox:
+    """Four whole numbers of any kind as Python's."""
     x1, y1, x2, y2 = (int(value) for value in values)
     return x1, y1, x2, y2
 
 
-def _size_hw(box: BBox) -> tuple[int, int]:
+def as_bbox(values: Any) -> BBox:
+    """Four numbers of any kind as Python's, whole where they are: a fraction says how far a crop is enlarged."""
+    numbers = (float(value) for value in values)
+    x1, y1, x2, y2 = (int(number) if number.is_integer() else number for number in numbers)
+    return x1, y1, x2, y2  # type: ignore[return-value]
+
+
+def size_hw_of(box: BBox) -> tuple[int, int]:
+    """Height and width of a box."""
     return box[3] - box[1], box[2] - box[0]
 
 
@@ -291,7 +325,7 @@ def _scaled(seg: Seg, scale: tuple[float, float], size_hw: tuple[int, int], comp
     follow = seg.follow
     if follow is not None:
         sizes = [box(region) for region in follow.regions]
-        height, width = _size_hw(sizes[0])  # rounding must not make them differ
+        height, width = size_hw_of(sizes[0])  # rounding must not make them differ
         follow = Follow(
             tuple(_moved(region, (height, width), size_hw) for region in sizes),
             (max(1, round(follow.subject_hw[0] * scale[1])), max(1, round(follow.subject_hw[1] * scale[0]))),
@@ -416,7 +450,7 @@ def intersect_segs(segs: Segs, mask: AnyArray | Segs, *, subtract: bool = False)
         count = max(len(masks), len(others), seg.places)
         if len(masks) not in (1, count) or len(others) not in (1, count):
             raise ShapeError("mask frames", expected=f"1 or {len(masks)}", got=str(len(others)), hint="use as many")
-        parts = [_cut(others[index % len(others)], seg.region_at(index)) for index in range(count)]
+        parts = [cut_masks(others[index % len(others)], seg.region_at(index)) for index in range(count)]
         how: mask_work.Combination = "subtract" if subtract else "intersect"
         return np.stack([mask_work.combine(masks[index % len(masks)], part, how) for index, part in enumerate(parts)])
 
@@ -424,9 +458,10 @@ def intersect_segs(segs: Segs, mask: AnyArray | Segs, *, subtract: bool = False)
     return replace(changed, items=tuple(each for each in changed if as_array(each.cropped_mask).any()))
 
 
-def _cut(values: AnyArray, region: BBox) -> AnyArray:
+def cut_masks(masks: AnyArray, region: BBox) -> AnyArray:
+    """(..., h, w): what of masks lies in a region; a view of them."""
     x1, y1, x2, y2 = region
-    part: AnyArray = values[..., y1:y2, x1:x2]
+    part: AnyArray = masks[..., y1:y2, x1:x2]
     return part
 
 
@@ -455,11 +490,10 @@ def segs_to_masks(segs: Segs, frames: int | None = None, *, compat: bool = False
 
     Raises:
         ShapeError: A segment has another number of masks, more than 1.
+        RangeError: A crop outside the frame.
     """
-    masks = [seg.masks() for seg in segs]
-    lengths = [
-        max(len(mask), len(seg.follow.regions) if seg.follow else 1) for seg, mask in zip(segs, masks, strict=True)
-    ]
+    masks = [seg.masks() for seg in segs.check_regions()]
+    lengths = [max(len(mask), seg.places) for seg, mask in zip(segs, masks, strict=True)]
     count = max(lengths, default=1) if frames is None else frames
     unite = np.bitwise_or if compat else np.maximum
     drawn: AnyArray = np.zeros((count, *segs.size_hw), np.uint8 if compat else np.float32)
@@ -470,7 +504,7 @@ def segs_to_masks(segs: Segs, frames: int | None = None, *, compat: bool = False
             )
         values = (mask * 255).astype(np.uint8) if compat else mask
         for index in range(count):
-            into = _cut(drawn[index], seg.region_at(index))
+            into = cut_masks(drawn[index], seg.region_at(index))
             unite(into, values[index % len(mask)], out=into)
     return to_float(drawn)
 

@@ -15,7 +15,7 @@ from ..errors import RangeError
 from ..types import AnyArray, BBox, FloatArray
 from .producers import label_things
 from .resample import as_masks
-from .segs import Follow, Seg, Segs
+from .segs import Follow, Seg, Segs, cut_masks
 
 __all__ = ["track_subject"]
 
@@ -30,7 +30,7 @@ def track_subject(
     threshold: float = 0.1,
     label: str = "A",
 ) -> Segs:
-    """One segment whose crop follows the subject; `detail` and `paste` move with it.
+    """One segment whose crop follows the subject; none where nothing is selected. `detail` and `paste` move with it.
 
     The crop's size is that of the largest box, times the factor. Its middle is the box's, smoothed over frames, and
     interpolated where the subject is hidden; the box never leaves the crop, and the crop never leaves the frame.
@@ -47,10 +47,10 @@ def track_subject(
 
     Raises:
         ShapeError, RangeError: Not masks.
-        RangeError: Nothing is selected in any frame, or a number out of its range.
+        RangeError: A number out of its range.
     """
     stack = as_masks(masks)
-    if crop_factor < 1 or smoothing < 0:
+    if not (1 <= crop_factor < np.inf and 0 <= smoothing < np.inf):  # written so that NaN fails too
         raise RangeError(
             "crop_factor and smoothing", expected="1 or more, and 0 or more", got=f"{crop_factor:g}, {smoothing:g}"
         )
@@ -58,7 +58,7 @@ def track_subject(
     boxes, kept = _followed(stack, point, whole, threshold)
     seen = [box for box in boxes if box is not None]
     if not seen:
-        raise RangeError("masks", expected="something selected in a frame", got="none", hint="lower the threshold")
+        return Segs(size_hw)
     subject_hw = max(box[3] - box[1] for box in seen), max(box[2] - box[0] for box in seen)
     rows, columns = (
         min(limit, int(np.ceil(side * crop_factor / 8)) * 8) for side, limit in zip(subject_hw, size_hw, strict=True)
@@ -68,7 +68,7 @@ def track_subject(
     regions = tuple(
         (int(left), int(top), int(left) + columns, int(top) + rows) for left, top in zip(lefts, tops, strict=True)
     )
-    cropped = np.stack([mask[y1:y2, x1:x2] for mask, (x1, y1, x2, y2) in zip(kept, regions, strict=True)])
+    cropped = np.stack([cut_masks(mask, region) for mask, region in zip(kept, regions, strict=True)])
     seg = Seg(None, cropped, 1.0, _around(regions), _around(seen), label, follow=Follow(regions, subject_hw))
     return Segs(size_hw, (seg,))
 
@@ -82,17 +82,34 @@ def _around(boxes: Any) -> BBox:
 
 def _placed(boxes: list[BBox | None], axis: int, side: int, limit: int, smoothing: float) -> AnyArray:
     """Where the crop begins along one axis, in each frame."""
-    from scipy.ndimage import gaussian_filter1d
-
     frames = [index for index, box in enumerate(boxes) if box is not None]
     starts, stops = (np.array([box[place] for box in boxes if box is not None]) for place in (axis, axis + 2))
     middles = np.interp(np.arange(len(boxes)), frames, (starts + stops) / 2)
-    if smoothing:
-        middles = gaussian_filter1d(middles, smoothing, mode="nearest")
-    begins = np.rint(middles - side / 2).astype(int)
+    begins = np.rint(_smoothed(middles, smoothing) - side / 2).astype(int)
     begins[frames] = np.clip(begins[frames], stops - side, starts)
     placed: AnyArray = begins.clip(0, limit - side)
     return placed
+
+
+def _smoothed(path: AnyArray, sigma: float) -> AnyArray:
+    """In each frame, the value there of the line that fits the frames around best, weighted by a Gaussian.
+
+    A plain average would stop short at both ends of the film: a steady walk stays a steady walk.
+    """
+    from scipy.ndimage import correlate1d
+
+    reach = min(int(4 * sigma + 0.5), len(path) - 1)
+    if not reach:
+        return path
+    offsets = np.arange(-reach, reach + 1)
+    taps = np.exp(-((offsets / sigma) ** 2) / 2)
+    inside = np.ones(len(path))
+    weight, first, second, values, moments = (
+        correlate1d(line, taps * offsets**power, mode="constant")
+        for line, power in ((inside, 0), (inside, 1), (inside, 2), (path, 0), (path, 1))
+    )
+    smoothed: AnyArray = (second * values - first * moments) / (weight * second - first**2)
+    return smoothed
 
 
 @dataclass(frozen=True)

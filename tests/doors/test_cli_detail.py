@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -124,13 +125,15 @@ def test_embeddings_refiner_controlnets_and_tracking(run, film, model, tmp_path)
     common = (tmp_path / "frames", "--masks", tmp_path / "masks", "-m", model / "sd", *FLAGS, "-q")
     given = ("--embeddings", model / "prompts.safetensors")
     nets = ("--controlnet", model / "net", "--control-strength", 0.5, "--control-frames", tmp_path / "frames")
-    code, out, err = run(*common, tmp_path / "out", *given, *nets, "--refiner", model / "refiner", "--track")
+    nets = (*nets, "--control-start", 0.6, "--control-end", 0.9)
+    how = ("--refiner", model / "refiner", "--track", "--alpha", 200, "--tiled-vae")
+    code, out, err = run(*common, tmp_path / "out", *given, *nets, *how)
     assert (code, out, err) == (0, "", "")
     prompts = load_prompts(model / "prompts.safetensors")
     pipes = [load_pipe(model / name, embeddings=prompts) for name in ("sd", "refiner")]
-    control = ControlNet(load_controlnet(model / "net"), 0.5, frames=frames)
+    control = ControlNet(load_controlnet(model / "net"), 0.5, 0.6, 0.9, frames=frames)
     segs = with_controls(track_subject(masks), control)
-    expected = redraw(frames, segs, DiffusersBackend(*pipes, device="cpu"), OPTIONS)
+    expected = redraw(frames, segs, DiffusersBackend(*pipes, device="cpu", tiled=True), OPTIONS, alpha=200)
     assert np.array_equal(np.stack([*_read(tmp_path / "out").values()])[[1, 2, 0]], expected)
 
 
@@ -177,26 +180,62 @@ def test_an_animation_keeps_its_times(run, film, model, tmp_path):
         assert animation.info["duration"] == 100
 
 
-def test_a_clip_keeps_its_times(run, film, model, tmp_path):
-    av = pytest.importorskip("av")
-    frames, _ = film
-    with av.open(str(tmp_path / "in.mov"), "w") as container:
-        stream = container.add_stream("png", rate=Fraction(30000, 1001))
-        stream.height, stream.width, stream.pix_fmt = 80, 96, "rgb24"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-    flags = ("-m", model / "sd", *FLAGS, "--embeddings", model / "prompts.safetensors", "--masks", tmp_path / "masks")
-    code, _, err = run(tmp_path / "in.mov", tmp_path / "out.webm", *flags)
+def test_a_clip_keeps_its_times_and_its_sound(run, film, model, tmp_path):
+    """The masks come from a clip too, and say the same as pictures of them."""
+    pytest.importorskip("av")
+    from tests.support.clips import packet_bytes, write_clip
+
+    frames, masks = film
+    times = {"times": [0, 1, 4], "time_base": Fraction(1001, 30000)}
+    write_clip(tmp_path / "in.mp4", frames, codec="libx264", pix_fmt="yuv420p", audio="aac", **times)
+    write_clip(tmp_path / "masks.mkv", np.repeat((masks * 255).astype(np.uint8)[..., None], 3, 3))
+    flags = ("-m", model / "sd", *FLAGS, "--embeddings", model / "prompts.safetensors", "--masks")
+    code, _, err = run(tmp_path / "in.mp4", tmp_path / "out.mp4", *flags, tmp_path / "masks.mkv")
     assert code == 0, err
-    code, _, err = run(tmp_path / "in.mov", tmp_path / "out", *flags)
+    code, _, err = run(tmp_path / "in.mp4", tmp_path / "out", *flags, tmp_path / "masks")
     assert code == 0, err
     pictures = np.stack([*_read(tmp_path / "out").values()])
-    read = read_film(tmp_path / "out.webm")
+    read = read_film(tmp_path / "out.mp4")
     assert read.frames.shape == pictures.shape
     assert np.abs(read.frames.astype(float) - pictures).mean() < 8  # a lossy codec
-    assert read.durations_ms == pytest.approx([1001 / 30] * 3, abs=1)
-    assert {path.name for path in tmp_path.iterdir()} == {"frames", "masks", "in.mov", "out.webm", "out"}
+    assert read.clip.times == read_film(tmp_path / "in.mp4").clip.times
+    assert read.durations_ms[:2] == pytest.approx([1001 / 30, 1001 / 10], abs=1)
+    sound = packet_bytes(tmp_path / "in.mp4")
+    assert packet_bytes(tmp_path / "out.mp4") == sound != []
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"frames", "masks", "in.mp4", "masks.mkv", "out.mp4", "out"}
+    code, _, err = run(tmp_path / "in.mp4", tmp_path / "none", *flags, tmp_path / "masks", "--max-pixels", 100)
+    assert code == 2
+    assert "the size of" in err and "must be at most 100 pixels, got 96 x 80 = 7680" in err  # noqa: PT018
+
+
+@pytest.mark.parametrize(("source", "times"), [("frames", [0, 100, 200]), ("in.webp", [0, 40, 120])])
+def test_frames_and_animations_become_a_clip(source, times, run, film, model, tmp_path):
+    pytest.importorskip("av")
+    images = [Image.fromarray(frame) for frame in film[0]]
+    images[0].save(tmp_path / "in.webp", save_all=True, append_images=images[1:], duration=[40, 80, 120], lossless=True)
+    flags = ("-m", model / "sd", *FLAGS, "--embeddings", model / "prompts.safetensors", "--masks", tmp_path / "masks")
+    code, _, err = run(tmp_path / source, tmp_path / "out.webm", *flags, "--fps", 10)
+    assert code == 0, err
+    read = read_film(tmp_path / "out.webm")
+    base = read.clip.info.time_base
+    assert [round(1000 * time * base) for time in read.clip.times] == times
+    assert np.abs(read.frames[..., :3].astype(float) - film[0])[:, :8].mean() < 8  # a lossy codec, off the mask
+
+
+def test_a_clip_needs_pyav_before_anything_is_read(run, film, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    code, _, err = run(tmp_path / "frames", tmp_path / "out.mp4", "-m", model / "none", "--masks", tmp_path / "masks")
+    assert code == 1
+    assert "PyAV is not installed" in err
+
+
+def test_parts_that_are_not_there_are_not_followed(run, film, model, tmp_path):
+    Image.fromarray(np.zeros((80, 96), np.uint8)).save(tmp_path / "mask.png")
+    flags = ("-m", model / "sd", "--embeddings", model / "prompts.safetensors", "--masks", tmp_path / "mask.png")
+    code, _, err = run(tmp_path / "frames", tmp_path / "out", *flags, "--track")
+    assert code == 0
+    assert "note: nothing is selected: the frames stay as they are" in err
 
 
 def test_nothing_selected_is_said(run, film, model, tmp_path):
@@ -261,6 +300,7 @@ def _full(folder):
         (None, ["--masks", "masks", "--steps", "0"], "steps must be from 1 to 10000, got 0"),
         (None, ["--masks", "masks", "--sampler-name", "dpm_fast"], "sampler_name must be one of euler, "),
         (None, ["--masks", "masks", "--max-pixels", "100"], "100"),
+        (None, ["--masks", "masks", "--crop-factor", "nan"], "crop_factor must be 1 or more, got nan"),
         (_bad_count, ["--masks", "masks"], "must be 1 or 3, one a frame, got 2"),
         (_bad_size, ["--masks", "masks"], "must be of one size, got several; resize them"),
         (_other_frame, ["--masks", "masks"], "must be of one size, (80, 96), got (8, 8); resize them"),
@@ -285,7 +325,6 @@ def test_bad_input_leaves_nothing_behind(spoil, flags, message, run, film, model
     [
         ("none", "out", "there is no none; check the name"),
         ("masks/shot2.png", "masks/shot2.png", "OUTPUT must be another than INPUT"),
-        ("frames", "out.mov", "out.mov is a clip, and INPUT is none; name a folder"),
         ("frames", "out.jpg", "format must be one of webp, png, gif, got 'jpg'"),
         ("frames", "none/out", "there is no folder none"),
         ("empty", "out", "there are no pictures in empty; name a folder of frames"),

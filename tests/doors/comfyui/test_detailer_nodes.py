@@ -12,7 +12,7 @@ import torch
 
 from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS
 from maskwright.comfyui.sampling import ComfyBackend, list_samplers, list_schedulers
-from maskwright.detail import SCHEDULERS, DetailOptions, SampleJob, detail, make_sigmas, paste, track_subject
+from maskwright.detail import SCHEDULERS, DetailOptions, SampleJob, Segs, detail, make_sigmas, paste, track_subject
 from maskwright.detail.segs import SEG
 from maskwright.detail.steppers import SAMPLERS
 from maskwright.errors import EngineUnavailable, OptionError, RangeError, ShapeError
@@ -103,7 +103,7 @@ class TestDetailer:
         assert size_hw == given[0]
         assert first[1:] == (given[1][0].cropped_mask, 1.0, [32, 16, 96, 80], (48, 32, 80, 64), "A", None)
         assert np.array_equal(empty.cropped_image, frames[:, 16:80, 32:96])
-        assert run(frames, ((96, 128), []))[0] == ((96, 128), [])
+        assert run(frames, ((96, 128), []), inpaint_model=False)[0] == ((96, 128), [])
         assert pictures(run(frames[:0])).shape == (0, 64, 64, 3)
 
     def test_a_segment_that_moves_stays_so(self, frames):
@@ -246,6 +246,27 @@ class TestSampling:
         assert np.array_equal(one, two)
         assert not np.array_equal(one, pictures(run(frames)))
 
+    def test_prompts_masks_follow_a_crop_that_moves(self, frames):
+        masks = np.zeros((3, 96, 128), np.float32)
+        for frame in range(3):
+            masks[frame, 30:62, 10 + 20 * frame : 42 + 20 * frame] = 1
+        walker = track_subject(masks, smoothing=0)
+        inside, beyond = torch.zeros(3, 96, 128), torch.ones(3, 96, 128)
+        for frame, (x1, y1, x2, y2) in enumerate(walker[0].follow.regions):
+            inside[frame, y1:y2, x1 : (x1 + x2) // 2] = 1
+            beyond[frame, y1:y2, x1:x2] = inside[frame, y1:y2, x1:x2]  # the same over each frame's crop
+
+        def redrawn(mask):
+            model, clip, vae, positive, negative = small.make_pipe()
+            extra = [[torch.full((1, 1, 4), 0.9), {"mask": mask}]]
+            pipe = model, clip, vae, [[positive[0][0], {}], *extra], negative
+            return Segs.from_tuple(run(frames, walker.to_tuple(), pipe=pipe, guide_size=64)[0])[0].cropped_image
+
+        assert np.array_equal(redrawn(inside), redrawn(beyond))
+        moved = np.abs(redrawn(inside) - redrawn(inside * 0)).mean(axis=(0, 1, 3))
+        half = len(moved) // 2
+        assert moved[: half - 8].max() > 0.03 > 10 * moved[half + 8 :].max()
+
     def test_tiles_are_the_vaes(self, frames):
         pipe = small.make_pipe()
         out = run(frames, pipe=pipe, tiled_vae=True)
@@ -361,8 +382,9 @@ class TestControlNets:
                 return super().apply_controlnet(**settings)
 
         core.nodes.NODE_CLASS_MAPPINGS["ACN_AdvancedControlNetApply"] = Advanced
-        run(frames, put(make_segs(), vae="vae"))
-        assert used[0]["vae_optional"] == "vae"
+        run(frames, put(put(make_segs()), vae="vae"))
+        assert len(used) == 2  # the one before in the chain too
+        assert used[1]["vae_optional"] == "vae"
 
     def test_compat_wants_advanced_controlnet(self, frames, core):
         with pytest.raises(EngineUnavailable, match="the pack Advanced-ControlNet is not loaded"):

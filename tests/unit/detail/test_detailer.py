@@ -176,6 +176,27 @@ class TestEcho:
         assert np.array_equal(result[0].cropped_image, detail(waves(), segs(), EchoBackend(), QUICK)[0].cropped_image)
 
 
+class TestOtherAspect:
+    """Segments of square frames on frames twice as wide."""
+
+    MADE = Segs((96, 96), (seg(region=(16, 16, 80, 80), bbox=(16, 16, 80, 80)),))
+
+    def test_each_axis_has_its_factor(self):
+        (found,) = detail(waves(width=192), self.MADE, EchoBackend(), QUICK)
+        assert found.crop_region == (32, 16, 160, 80)
+        assert found.cropped_image.shape == (3, 64, 128, 3)
+
+    def test_compat_takes_another_place_cut_off_at_the_frame(self):
+        options = replace(QUICK, guide_size=8, compat=True, noise_mask_feather=0)
+        (found,) = detail(waves(height=192), self.MADE, EchoBackend(), options)
+        assert found.crop_region == (21, 21, 160, 160)  # near corner by the width's factor, far one by the height's
+        assert found.cropped_image.shape == (3, 139, 107, 3)  # what of it lies in the frame
+        pasted = paste(waves(height=192), Segs((192, 128), (found,)), compat=True)
+        assert np.abs(pasted - waves(height=192)).mean() < 0.01
+        with pytest.raises(RangeError, match="crop_region of segment 0 must be inside the frame of 192 x 128"):
+            detail(waves(height=192), Segs((192, 128), (found,)), EchoBackend(), QUICK)
+
+
 class TestSource:
     def test_the_frames_are_redrawn(self):
         own = np.zeros((3, 64, 64, 3), np.float32)

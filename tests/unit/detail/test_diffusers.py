@@ -22,12 +22,13 @@ from maskwright.detail import (  # noqa: E402
     Seg,
     Segs,
     detail,
+    diffusers,
     iter_detail,
     redraw,
     track_subject,
 )
 from maskwright.detail.diffusers import ControlNet, DiffusersBackend, Pipe, Prompts, with_controls  # noqa: E402
-from maskwright.errors import DetailError, EngineFailed, OptionError, ShapeError  # noqa: E402
+from maskwright.errors import DetailError, EngineFailed, OptionError, RangeError, ShapeError  # noqa: E402
 from tests.support.diffusion import (  # noqa: E402
     tiny_controlnet,
     tiny_motion_unet,
@@ -267,6 +268,27 @@ def test_a_controlnet_is_shown_the_same_place(kind, follows, request):
         assert done[0].seg.control_net_wrapper is None
     assert np.array_equal(images[0][0], images[1][0])
     assert np.array_equal(images[0][1], images[1][1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"strength": float("nan")}, "strength of a ControlNet must be a number, got nan; usual: 1"),
+        ({"start": 0.6, "end": 0.4}, "start and end of a ControlNet must be from 0 to 1, in order, got 0.6, 0.4"),
+        ({"end": 1.5}, "start and end of a ControlNet must be from 0 to 1, in order, got 0, 1.5"),
+    ],
+)
+def test_a_controlnets_numbers_are_checked(wrong, message):
+    with pytest.raises(RangeError, match=message):
+        ControlNet(None, **wrong)
+
+
+def test_tiles_are_for_large_pictures_alone(plain, monkeypatch):
+    whole = _picture(plain)
+    assert np.array_equal(_picture(DiffusersBackend(tiny_pipe(), tiled=True)), whole)
+    monkeypatch.setattr(diffusers, "_TILE", 32)
+    tiled = _picture(DiffusersBackend(tiny_pipe(), tiled=True))
+    assert 0 < np.abs(tiled - whole).mean() < 0.2
 
 
 def test_a_controlnets_pictures_must_fit_the_film(plain):

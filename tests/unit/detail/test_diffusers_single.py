@@ -20,7 +20,7 @@ from maskwright.errors import ModelError  # noqa: E402
 from tests.support.checkpoints import animatediff, checkpoint, ldm_unet, ldm_vae  # noqa: E402
 from tests.support.diffusion import tiny_clip, tiny_prompts, write_model, write_tokenizer  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 
 _CROSS = ("CrossAttnDownBlock2D",), ("CrossAttnUpBlock2D",)
 _SD15 = {

@@ -15,7 +15,7 @@ def _segs():
     return Segs(
         (20, 30),
         (
-            Seg(None, np.random.default_rng(0).random((6, 8)), 0.25, (4, 2, 12, 8), (6, 4, 10, 6), "face"),
+            Seg(None, np.random.default_rng(0).random((6, 8)), 0.25, (4, 2, 12, 8), (6.5, 4, 10, 6), "face"),
             Seg(np.ones((2, 4, 4, 3), np.uint8), None, 1.0, (0, 0, 5, 4), (0, 0, 3, 2), "ä", follow=follow),
         ),
     )

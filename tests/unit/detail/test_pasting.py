@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskwright.detail import Seg, Segs, crop_pictures, paste, previews, track_subject
-from maskwright.errors import OptionError, ShapeError
+from maskwright.detail import Seg, Segs, crop_pictures, paste, previews, segs_to_masks, track_subject
+from maskwright.errors import OptionError, RangeError, ShapeError
 
 
 def waves(count=3, height=96, width=128):
@@ -116,10 +116,17 @@ def test_nothing_to_paste():
     assert np.array_equal(paste(frames, Segs((96, 128))), frames)
 
 
-@pytest.mark.parametrize("options", [{"feather": -1}, {"alpha": 256}, {"alpha": -1}])
+@pytest.mark.parametrize("options", [{"feather": -1}, {"feather": np.nan}, {"alpha": 256}, {"alpha": -1}])
 def test_options_are_checked(options):
     with pytest.raises(OptionError, match="feather and alpha must be 0 or more, and 0 to 255"):
         paste(waves(), _segs(_red()), **options)
+
+
+def test_crops_lie_inside():
+    outside = Segs((96, 128), (Seg(_red(1), None, 1.0, (-5, 16, 59, 80), (8, 16, 40, 48), "A"),))
+    for use in (lambda: paste(waves(), outside), lambda: segs_to_masks(outside)):
+        with pytest.raises(RangeError, match="crop_region of segment 0 must be inside the frame of 96 x 128"):
+            use()
 
 
 def test_torch_frames():

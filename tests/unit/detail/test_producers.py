@@ -33,6 +33,11 @@ class TestCropRegion:
     def test_the_originals_regions(self, factor, region):
         assert make_crop_region((96, 128), (30, 20, 60, 40), factor) == region
 
+    @pytest.mark.parametrize("factor", [0.5, np.nan, np.inf])
+    def test_a_crop_holds_its_box(self, factor):
+        with pytest.raises(RangeError, match="crop_factor must be 1 or more, got"):
+            segs_from_masks(_two(), crop_factor=factor)
+
     def test_far_side_and_least_size(self):
         assert make_crop_region((96, 128), (110, 80, 128, 96), 2) == (92, 64, 128, 96)
         assert make_crop_region((96, 128), (60, 40, 64, 44), 1, min_size=20) == (52, 32, 72, 52)
@@ -142,8 +147,11 @@ class TestBoxes:
             segs_from_boxes([[1, 2, 3]], (60, 80))
         with pytest.raises(ShapeError, match="scores must be 1, one a box, got 2"):
             segs_from_boxes([[1, 2, 3, 4]], (60, 80), scores=[1, 2])
-        with pytest.raises(RangeError, match="box 0 must be inside 60 x 80"):
-            segs_from_boxes([[90, 2, 95, 4]], (60, 80))
+        for outside in ([90, 2, 95, 4], [np.nan] * 4, [5, 5, 5, np.inf]):
+            with pytest.raises(RangeError, match="box 0 must be inside 60 x 80"):
+                segs_from_boxes([outside], (60, 80))
+        with pytest.raises(ShapeError, match=r"masks must be of the frame's size \(60, 80\), got \(50, 80\)"):
+            segs_from_boxes([[1, 2, 30, 40]], (60, 80), masks=np.ones((1, 50, 80)))
 
 
 class TestLabels:

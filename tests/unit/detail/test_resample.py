@@ -55,6 +55,19 @@ class TestForms:
             with pytest.raises(RangeError, match=r"mask must be in \[0, 1\]"):
                 as_masks(np.full((4, 5), wrong))
 
+    def test_what_others_rounding_went_past_is_cut_off(self):
+        assert as_masks(np.array([[-1e-7, 1.0000001]])).tolist() == [[[0, 1]]]
+        with pytest.raises(RangeError, match=r"mask must be in \[0, 1\], got \[0, 1.001\]"):
+            as_masks(np.array([[0, 1.001]]))
+
+    def test_half_as_some_models_have_it(self):
+        torch = pytest.importorskip("torch")
+        assert as_frames(torch.full((1, 2, 2, 3), 0.5).bfloat16()).tolist() == np.full((1, 2, 2, 3), 0.5).tolist()
+
+    def test_frames_of_several_sizes(self):
+        with pytest.raises(ShapeError, match="arrays must be of one size, got several"):
+            as_frames([np.zeros((4, 5, 3)), np.zeros((6, 5, 3))])
+
     def test_storage_and_back(self):
         levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
         assert np.array_equal(to_storage(to_float(levels), "uint8"), levels)

@@ -16,6 +16,7 @@ from maskwright.detail.sampling import (  # noqa: E402
     crop_condition_mask,
     denoised_from,
     guided,
+    mask_on_latents,
     plan_steps,
     sample,
     scaled_input,
@@ -86,6 +87,27 @@ class TestMask:
         out = sample(job, ToyModel())
         assert [np.array_equal(a, b) for a, b in zip(out, job.latents, strict=True)] == [True, False, False]
 
+    def test_a_small_feathered_subject_keeps_its_peak_and_so_the_first_step(self):
+        mask = np.zeros((3, 64, 64), np.float32)
+        mask[0, 28:32, 28:32], mask[1, 28:32, 28:32] = 1, 0.5  # its peak lies between the cells' middles
+        options = replace(QUICK, noise_mask_feather=5)
+        latents = torch.zeros(3, 4, 8, 8)
+        assert mask_on_latents(mask, latents, options).amax(dim=(1, 2, 3)).tolist() == [1, 0.5, 0]
+        for other in (replace(options, compat=True), replace(options, noise_mask_feather=0)):
+            assert mask_on_latents(mask, latents, other).max() < 1
+        seen = []
+
+        class Watched(ToyModel):
+            def denoise(self, x, sigma, frames):
+                seen.append(x[0].std())
+                return super().denoise(x, sigma, frames)
+
+        job = _job(replace(options, sampler_name="ddim"), mask)  # whose background has another noise
+        sample(job, Watched())
+        first = seen[0]
+        sample(replace(job, mask=np.zeros_like(mask)), Watched())
+        assert first != seen[4]  # something is redrawn at the first step
+
     def test_threshold_falls_from_1_to_0(self):
         table = SigmaTable.scaled_linear()
         sigmas = [float(table.sigmas[index]) for index in (900, 600, 300, 0)] + [0.0]
@@ -106,6 +128,21 @@ class TestSeeds:
     def test_the_largest(self):
         job = replace(_job(replace(QUICK, sampler_name="euler_ancestral")), seed=2**64 - 1)
         assert np.isfinite(sample(job, ToyModel())).all()
+
+    @pytest.mark.parametrize("compat", [False, True])
+    def test_ancestral_steps_repeat_the_starts_noise_in_compat_alone(self, compat):
+        """With a model that takes all for 0, what is walked is noise alone."""
+
+        class Nothing(ToyModel):
+            def denoise(self, x, sigma, frames):
+                seen.append(x)
+                return x * 0
+
+        seen = []
+        options = replace(QUICK, sampler_name="euler_ancestral", compat=compat, denoise=1.0)
+        sample(replace(_job(options), latents=np.zeros((3, 4, 8, 8), np.float32)), Nothing())
+        start, second = seen[0].flatten(), seen[1].flatten()
+        assert float(torch.corrcoef(torch.stack([start, second]))[0, 1] > 0.99) == compat
 
     def test_the_background_of_ddim_has_noise_of_its_own(self):
         results = [sample(_job(replace(QUICK, sampler_name=name), _soft()), ToyModel()) for name in ("ddim", "euler")]

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.detail import (
+    DetailOptions,
     Follow,
     Seg,
     Segs,
@@ -14,6 +15,7 @@ from maskwright.detail import (
     filter_segs,
     intersect_segs,
     order_segs,
+    plan_detail,
     scale_segs,
     segs_to_mask,
     segs_to_masks,
@@ -49,6 +51,27 @@ class TestTuple:
         assert back.cropped_mask is mask
         assert back.control_net_wrapper is wrapper
         assert (back.confidence, back.crop_region, back.bbox, back.label) == (0.5, (4, 2, 12, 8), (6, 4, 10, 6), "face")
+
+    @pytest.mark.parametrize("kind", [tuple, list, np.float32, np.float64])
+    def test_fractions_of_a_box_stay_and_count(self, kind):
+        """As detectors of other packs give them; the original enlarges by them."""
+        numbers = (48.5, 32, 80.25, 64.75)
+        bbox = kind(numbers) if kind in (tuple, list) else np.array(numbers, kind)
+        record = SEG(None, None, np.float32(0.875), np.array([32, 16, 96, 80]), bbox, "left_eye")
+        segs = Segs.from_tuple(((96, 128), [record]))
+        _, (back,) = segs.to_tuple()
+        assert back.bbox == numbers
+        assert back.crop_region == (32, 16, 96, 80)
+        assert back.confidence is record.confidence
+        (plan,) = plan_detail(segs, 1, DetailOptions(guide_size=96, compat=True))
+        assert plan.resized_hw == (193, 193)  # int(64 * 96 / 31.75)
+        assert scale_segs(segs, (192, 256))[0].bbox == (97, 64, 160, 130)
+
+    def test_a_box_of_no_numbers_is_refused(self):
+        with pytest.raises(ShapeError, match="segments must be"):
+            Segs.from_tuple(((20, 30), [SEG(None, None, 1.0, [4, 2, 12, 8], [None] * 4, "A")]))
+        with pytest.raises(RangeError, match="bbox of segment 0 must be at least 1 pixel"):
+            _segs(_seg(bbox=(6, 4, float("nan"), 6))).check()
 
     def test_field_order_is_the_conventions(self):
         assert SEG._fields == (

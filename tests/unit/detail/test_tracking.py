@@ -7,9 +7,9 @@ from maskwright.detail import EchoBackend, detail, paste, redraw, segs_to_masks,
 from maskwright.errors import RangeError
 
 
-def _walk(frames=12, hidden=(), stranger=True):
+def _walk(frames=12, hidden=(), stranger=True, shaking=2):
     """A box that walks to the right and shakes, and a stranger that stays."""
-    shake = np.random.default_rng(0).integers(-2, 3, frames)
+    shake = np.random.default_rng(0).integers(-shaking, shaking + 1, frames)
     film = np.zeros((frames, 64, 40 + 10 * frames), np.float32)
     for index in range(frames):
         if index not in hidden:
@@ -39,6 +39,16 @@ def test_smoothing_takes_the_shake_out():
     film = _walk(24, stranger=False)
     shaky, calm = (np.array(track_subject(film, smoothing=s, crop_factor=2)[0].follow.regions)[:, 0] for s in (0, 3))
     assert np.abs(np.diff(calm, 2)).mean() < 0.5 * np.abs(np.diff(shaky, 2)).mean()
+
+
+@pytest.mark.parametrize("frames", [2, 5, 24])
+@pytest.mark.parametrize("smoothing", [0.1, 4.0, 100.0])
+def test_a_steady_walk_is_in_the_middle_from_the_first_frame_to_the_last(frames, smoothing):
+    film = _walk(frames, stranger=False, shaking=0)
+    film = np.pad(film, ((0, 0), (0, 0), (40, 40)))  # so that the frame's border does not stop the crop
+    lefts = np.array(track_subject(film, smoothing=smoothing, crop_factor=3)[0].follow.regions)[:, 0]
+    middles = 40 + 12 + 9 * np.arange(frames) + 7
+    assert np.abs(lefts + 24 - middles).max() <= 1
 
 
 def test_hidden_frames_are_bridged():
@@ -78,12 +88,12 @@ def _painted(seg):
     return replace(seg, cropped_image=np.ones_like(seg.cropped_image))
 
 
-def test_nothing_to_follow():
-    with pytest.raises(RangeError, match="masks must be something selected in a frame, got none"):
-        track_subject(np.zeros((3, 8, 8)))
+def test_nothing_to_follow_is_no_segment():
+    segs = track_subject(np.zeros((3, 8, 9)))
+    assert (segs.size_hw, len(segs)) == ((8, 9), 0)
 
 
-@pytest.mark.parametrize("wrong", [{"crop_factor": 0.5}, {"smoothing": -1}])
+@pytest.mark.parametrize("wrong", [{"crop_factor": 0.5}, {"crop_factor": np.nan}, {"smoothing": -1}])
 def test_numbers_out_of_range(wrong):
     with pytest.raises(RangeError, match="crop_factor and smoothing must be 1 or more, and 0 or more"):
         track_subject(_walk(), **wrong)
