@@ -25,157 +25,150 @@ if TYPE_CHECKING:
 __all__ = ["detail"]
 
 _PATH = click.Path(path_type=Path)
+_Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-def _model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The networks, and what they are to draw."""
-    for option in reversed(
-        (
-            click.option(
-                "-m",
-                "--model",
-                required=True,
-                type=_PATH,
-                metavar="FOLDER|FILE",
-                help="Stable Diffusion 1.5 or SDXL: a folder of Diffusers, or one safetensors file.",
-            ),
-            click.option("-p", "--prompt", default="", help="What to draw."),
-            click.option("-n", "--negative-prompt", default="", help="What not to draw."),
-            click.option(
-                "--embeddings", type=_PATH, help="Both prompts, encoded already: a safetensors file, see the docs."
-            ),
-            click.option(
-                "--tokenizer",
-                type=_PATH,
-                metavar="FOLDER",
-                help="CLIP's tokenizer; a model in one file has none of its own.",
-            ),
-            click.option(
-                "--motion-adapter",
-                type=_PATH,
-                metavar="FOLDER|FILE",
-                help="AnimateDiff's motion modules: the frames become one film.",
-            ),
-            click.option(
-                "--beta-schedule",
-                metavar="NAME",
-                help="The noise levels of training: scaled_linear or linear. By default linear with a motion adapter, "
-                "else what the model says.",
-            ),
-            click.option(
-                "--refiner", type=_PATH, metavar="FOLDER|FILE", help="A second model, which takes the last steps."
-            ),
-            click.option(
-                "--controlnet",
-                "controlnets",
-                type=_PATH,
-                multiple=True,
-                metavar="FOLDER|FILE",
-                help="A ControlNet. May be repeated; they add up.",
-            ),
-            click.option(
-                "--control-frames",
-                type=_PATH,
-                multiple=True,
-                metavar="FOLDER|FILE",
-                help="What each ControlNet is shown, in their order; by default the crops themselves.",
-            ),
-            click.option(
-                "--control-strength", type=float, default=1.0, show_default=True, help="How much ControlNets count."
-            ),
-            click.option(
-                "--control-start",
-                type=click.FloatRange(0, 1),
-                default=0.0,
-                show_default=True,
-                help="From when on they count, as a share of the noise levels: 0 pure noise, 1 none.",
-            ),
-            click.option(
-                "--control-end",
-                type=click.FloatRange(0, 1),
-                default=1.0,
-                show_default=True,
-                help="Until when they count.",
-            ),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                help="auto, cpu, cuda, cuda:1, mps; with ! at the end it fails where the device cannot be had.",
-            ),
-            click.option(
-                "--precision",
-                type=click.Choice(["auto", "float16", "float32"]),
-                default="auto",
-                show_default=True,
-                help="How the networks compute; auto: float16 on CUDA and ROCm alone.",
-            ),
-            click.option(
-                "--batch",
-                type=click.IntRange(1),
-                default=8,
-                show_default=True,
-                help="Frames that a model without motion sees at a time.",
-            ),
-            click.option(
-                "--tiled-vae", is_flag=True, help="Encode and decode in tiles, for pictures the VAE has no room for."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+def _together(*options: _Decorator) -> _Decorator:
+    """Flags as one decorator."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def _mask_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Where to redraw."""
-    for option in reversed(
-        (
-            click.option(
-                "--masks",
-                type=_PATH,
-                metavar="FOLDER|FILE",
-                help="A mask for each frame, or one for all: a folder, a clip, an animation, a picture, or segments "
-                "(.npz).",
-            ),
-            click.option(
-                "--mask-from",
-                metavar="WHO[:PART,…]",
-                help="Find them in each frame: person:face,hair, anime:eye, or a model of the catalog.",
-            ),
-            click.option("--track", is_flag=True, help="Let the crop follow the subject, one for each part."),
-            click.option("--grow", type=float, default=0, help="Move the masks' edges outwards. Pixels."),
-            click.option(
-                "--crop-factor",
-                type=click.FloatRange(1),
-                help="How many times as large as its box a crop is. By default 3; 1.5 with --track.",
-            ),
-            click.option(
-                "--drop-size",
-                type=click.IntRange(0),
-                default=10,
-                show_default=True,
-                help="Leave out things not larger than this in both axes. Pixels.",
-            ),
-            click.option(
-                "--feather",
-                type=click.IntRange(0, 100),
-                default=5,
-                show_default=True,
-                help="Soften the edge of what is pasted. Pixels.",
-            ),
-            click.option(
-                "--alpha",
-                type=click.IntRange(0, 255),
-                default=255,
-                show_default=True,
-                help="How opaque it is pasted; 255 wholly.",
-            ),
-            click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash."),
-            click.option("--accept-license", is_flag=True, help="Accept the licence of the model that finds masks."),
-        )
-    ):
-        command = option(command)
-    return command
+# The networks, and what they are to draw.
+_model_options = _together(
+    click.option(
+        "-m",
+        "--model",
+        required=True,
+        type=_PATH,
+        metavar="FOLDER|FILE",
+        help="Stable Diffusion 1.5 or SDXL: a folder of Diffusers, or one safetensors file.",
+    ),
+    click.option("-p", "--prompt", default="", help="What to draw."),
+    click.option("-n", "--negative-prompt", default="", help="What not to draw."),
+    click.option("--embeddings", type=_PATH, help="Both prompts, encoded already: a safetensors file, see the docs."),
+    click.option(
+        "--tokenizer",
+        type=_PATH,
+        metavar="FOLDER",
+        help="CLIP's tokenizer; a model in one file has none of its own.",
+    ),
+    click.option(
+        "--motion-adapter",
+        type=_PATH,
+        metavar="FOLDER|FILE",
+        help="AnimateDiff's motion modules: the frames become one film.",
+    ),
+    click.option(
+        "--beta-schedule",
+        metavar="NAME",
+        help="The noise levels of training: scaled_linear or linear. By default linear with a motion adapter, "
+        "else what the model says.",
+    ),
+    click.option("--refiner", type=_PATH, metavar="FOLDER|FILE", help="A second model, which takes the last steps."),
+    click.option(
+        "--controlnet",
+        "controlnets",
+        type=_PATH,
+        multiple=True,
+        metavar="FOLDER|FILE",
+        help="A ControlNet. May be repeated; they add up.",
+    ),
+    click.option(
+        "--control-frames",
+        type=_PATH,
+        multiple=True,
+        metavar="FOLDER|FILE",
+        help="What each ControlNet is shown, in their order; by default the crops themselves.",
+    ),
+    click.option("--control-strength", type=float, default=1.0, show_default=True, help="How much ControlNets count."),
+    click.option(
+        "--control-start",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="From when on they count, as a share of the noise levels: 0 pure noise, 1 none.",
+    ),
+    click.option(
+        "--control-end",
+        type=click.FloatRange(0, 1),
+        default=1.0,
+        show_default=True,
+        help="Until when they count.",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda, cuda:1, mps; with ! at the end it fails where the device cannot be had.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "float16", "float32"]),
+        default="auto",
+        show_default=True,
+        help="How the networks compute; auto: float16 on CUDA and ROCm alone.",
+    ),
+    click.option(
+        "--batch",
+        type=click.IntRange(1),
+        default=8,
+        show_default=True,
+        help="Frames that a model without motion sees at a time.",
+    ),
+    click.option("--tiled-vae", is_flag=True, help="Encode and decode in tiles, for pictures the VAE has no room for."),
+)
+
+
+# Where to redraw.
+_mask_options = _together(
+    click.option(
+        "--masks",
+        type=_PATH,
+        metavar="FOLDER|FILE",
+        help="A mask for each frame, or one for all: a folder, a clip, an animation, a picture, or segments (.npz).",
+    ),
+    click.option(
+        "--mask-from",
+        metavar="WHO[:PART,…]",
+        help="Find them in each frame: person:face,hair, anime:eye, or a model of the catalog.",
+    ),
+    click.option("--track", is_flag=True, help="Let the crop follow the subject, one for each part."),
+    click.option("--grow", type=float, default=0, help="Move the masks' edges outwards. Pixels."),
+    click.option(
+        "--crop-factor",
+        type=click.FloatRange(1),
+        help="How many times as large as its box a crop is. By default 3; 1.5 with --track.",
+    ),
+    click.option(
+        "--drop-size",
+        type=click.IntRange(0),
+        default=10,
+        show_default=True,
+        help="Leave out things not larger than this in both axes. Pixels.",
+    ),
+    click.option(
+        "--feather",
+        type=click.IntRange(0, 100),
+        default=5,
+        show_default=True,
+        help="Soften the edge of what is pasted. Pixels.",
+    ),
+    click.option(
+        "--alpha",
+        type=click.IntRange(0, 255),
+        default=255,
+        show_default=True,
+        help="How opaque it is pasted; 255 wholly.",
+    ),
+    click.option("--accept-hash", multiple=True, metavar="SHA256", help="Accept weights with this hash."),
+    click.option("--accept-license", is_flag=True, help="Accept the licence of the model that finds masks."),
+)
 
 
 @click.command("detail")
