@@ -18,6 +18,7 @@ from typing import Any
 # The names that the example workflows ask for: those of files that people have.
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CONTROLNET = "control_v11f1e_sd15_tile_fp16.safetensors"
+MOTION = "motion_random.safetensors"  # a UNet and a motion module
 _UNET = {
     "image_size": 32,
     "in_channels": 4,
@@ -92,6 +93,51 @@ def make(models: Path, *, clip: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(weights, path)
         print(f"{path}: {path.stat().st_size / 1e6:.0f} MB")
+
+
+def make_motion(models: Path) -> None:
+    """Write a UNet that AnimateDiff-Evolved can move, and a motion module of version 1 for its way down.
+
+    Motion modules have the widths of the whole Stable Diffusion 1.5, so the UNet has them too: 1.4 GB together.
+
+    Args:
+        models: Where; `diffusion_models` and `animatediff_models` are made in it.
+    """
+    import comfy.ops
+    import torch
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+    from safetensors.torch import save_file
+
+    levels = {"channel_mult": (1, 2, 4, 4), "num_res_blocks": [2] * 4, "transformer_depth_middle": -1}
+    depths = {"transformer_depth": [1] + [0] * 7, "transformer_depth_output": [0] * 12}
+    operations = comfy.ops.disable_weight_init
+    with torch.device("meta"):
+        unet = UNetModel(**{**_UNET, **levels, **depths}, out_channels=4, device="meta", operations=operations)
+        shapes = _shapes(unet, "model.diffusion_model.")
+    for folder, wanted in (("diffusion_models", shapes), ("animatediff_models", _motion_shapes())):
+        (models / folder).mkdir(parents=True, exist_ok=True)
+        save_file({key: _weights(key, shape) for key, shape in wanted.items()}, models / folder / MOTION)
+
+
+def _motion_shapes() -> dict[str, Any]:
+    """Keys and shapes of AnimateDiff's motion modules: two in each level, here with one attention each, 24 frames."""
+    import torch
+
+    shapes = {}
+    for level, width in enumerate((320, 640, 1280, 1280)):
+        for module in range(2):
+            whole = f"down_blocks.{level}.motion_modules.{module}.temporal_transformer"
+            block = f"{whole}.transformer_blocks.0"
+            attention = f"{block}.attention_blocks.0"
+            square = [f"{whole}.proj_in", f"{whole}.proj_out", f"{attention}.to_out.0"]
+            inner = {f"{block}.ff.net.0.proj": (8 * width, width), f"{block}.ff.net.2": (width, 4 * width)}
+            inner |= dict.fromkeys(square, (width, width))
+            inner |= dict.fromkeys([f"{whole}.norm", f"{block}.norms.0", f"{block}.ff_norm"], (width,))
+            for name, shape in inner.items():
+                shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+            shapes |= {f"{attention}.to_{one}.weight": (width, width) for one in "qkv"}
+            shapes[f"{attention}.pos_encoder.pe"] = (1, 24, width)
+    return {key: torch.Size(shape) for key, shape in shapes.items()}
 
 
 def start(checkout: Path) -> None:

@@ -13,7 +13,7 @@ from ..errors import EngineUnavailable, ShapeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SegControlNet", "find_advanced_controlnet", "fit_chain", "goes_through_advanced"]
+__all__ = ["SegControlNet", "find_advanced_controlnet", "fit_chain", "knows_advanced"]
 
 _ADVANCED = "ACN_AdvancedControlNetApply"  # the node of Advanced-ControlNet
 
@@ -60,8 +60,10 @@ class SegControlNet:
             ShapeError: As many pictures as neither 1 nor the frames.
         """
         earlier: list[Any] = []
-        if self.prev_control_net is not None:
-            positive, negative, earlier = self.prev_control_net.apply(positive, negative, image, mask, use_acn=use_acn)
+        before = self.prev_control_net
+        if before is not None:
+            asked = use_acn and knows_advanced(before)
+            positive, negative, earlier = before.apply(positive, negative, image, mask, use_acn=asked)
         shown = self._shown(image, mask)
         node, vae = _find_node(use_acn)
         both = _apply_node(
@@ -119,10 +121,10 @@ def _apply_node(node: Any, **inputs: Any) -> Any:
     return apply(**inputs)
 
 
-def goes_through_advanced(wrapper: Any) -> bool:
-    """Whether a wrapper can ask Advanced-ControlNet: other packs' know that node in its older form alone."""
+def knows_advanced(wrapper: Any) -> bool:
+    """Whether a wrapper can ask for Advanced-ControlNet: other packs' know its node in the older form alone."""
     node = find_advanced_controlnet()
-    return node is not None and (isinstance(wrapper, SegControlNet) or hasattr(node, "apply_controlnet"))
+    return node is None or isinstance(wrapper, SegControlNet) or hasattr(node, "apply_controlnet")
 
 
 @dataclass(eq=False)
@@ -140,7 +142,7 @@ class _Link:
     ) -> tuple[Any, Any, list[Any]]:
         """As the wrapper's."""
         del use_acn
-        advanced = goes_through_advanced(self.wrapper)
+        advanced = find_advanced_controlnet() is not None and knows_advanced(self.wrapper)
         applied: tuple[Any, Any, list[Any]] = self.wrapper.apply(positive, negative, image, mask, use_acn=advanced)
         return applied
 

@@ -132,6 +132,7 @@ class ISNetLoader:
             network = known[1].network
         _, module = load_network(path, network)
         setattr(module, _MARK, known[0] if known else _DEFAULT)
+        module.is_fp16 = False  # what art-venture's ISNetSegment asks of a network
         return (module,)
 
 

@@ -20,7 +20,7 @@ from ..detail.schedules import SCHEDULERS, SigmaTable, make_schedule
 from ..detail.steppers import SAMPLERS
 from ..errors import OptionError, ShapeError
 from ..types import FloatArray
-from .control import find_advanced_controlnet, fit_chain, goes_through_advanced
+from .control import fit_chain, knows_advanced
 
 __all__ = ["BasicPipe", "ComfyBackend", "list_samplers", "list_schedulers", "read_table"]
 
@@ -246,8 +246,9 @@ class _Run:
         frames = torch.from_numpy(np.ascontiguousarray(job.control_frames, np.float32))
         mask = torch.from_numpy(np.ascontiguousarray(job.control_mask, np.float32))
         if self.compat:
-            asked = find_advanced_controlnet() is None or goes_through_advanced(wrapper)
-            positive, negative, images = wrapper.apply(stage.positive, stage.negative, frames, mask, use_acn=asked)
+            positive, negative, images = wrapper.apply(
+                stage.positive, stage.negative, frames, mask, use_acn=knows_advanced(wrapper)
+            )
             return stage._replace(positive=positive, negative=negative), list(images)
         chain = fit_chain(wrapper, (frames.shape[1], frames.shape[2]))
         positive, negative, images = chain.apply(stage.positive, stage.negative, frames, mask)
