@@ -237,17 +237,19 @@ def controls(pipe):
 
 
 def parity_of_controls(segs, pipe):
-    """How far compat is from the Impact Pack with these ControlNets; the error of both where they stop."""
-    said = []
-    for node_id, inputs in ((THEIRS, {}), (OURS, {"compat": True})):
-        try:
-            said.append(run(node_id, segs, pipe, **inputs))
-        except Exception as error:  # whatever a pack raises is the fact
-            said.append(f"{type(error).__name__}: {error}")
+    """How far compat is from the Impact Pack with these ControlNets; the error of the two where one stops."""
+    said = [attempt(THEIRS, segs, pipe), attempt(OURS, segs, pipe, compat=True)]
     if any(isinstance(one, str) for one in said):
         return [one if isinstance(one, str) else "ran" for one in said]
     shown = [float((a - b).abs().max()) for a, b in zip(said[0][1], said[1][1], strict=True)]
     return max(differ(said[0][0], said[1][0]), *shown)
+
+
+def attempt(node_id, segs, pipe, **inputs):
+    try:
+        return run(node_id, segs, pipe, **inputs)
+    except Exception as error:  # noqa: BLE001 - whatever a pack raises is the fact
+        return f"{type(error).__name__}: {error}"
 
 
 def adapters(pipe):
@@ -270,7 +272,7 @@ def adapters(pipe):
     segs = (segs[0], segs[1][:1])
     inputs = {"weight": 1.0, "noise": 0.0, "weight_type": "linear", "start_at": 0.0, "end_at": 1.0, "faceid_v2": False}
     inputs |= {"unfold_batch": False, "weight_v2": 1.0, "context_crop_factor": 1.2, "reference_image": film(1)}
-    adapted = call("IPAdapterApplySEGS", segs, adapter_pipe, **inputs)[0]
+    adapted = call("ImpactIPAdapterApplySEGS", segs, adapter_pipe, **inputs)[0]
     net = call("ControlNetLoader", tiny.CONTROLNET)[0]
     both = call("MaskwrightImpactControlNetApplySEGS", adapted, net, 1.0)[0]
     nothing, one, two = (run(OURS, segs, pipe) for segs in (segs, adapted, both))
