@@ -1,6 +1,6 @@
 """Write a checkpoint and a ControlNet of random weights, as small as ComfyUI takes for Stable Diffusion 1.5.
 
-    PYTHON scripts/make_tiny_checkpoint.py COMFYUI MODELS [--no-clip]
+    PYTHON scripts/make_tiny_checkpoint.py COMFYUI MODELS [--no-clip] [--motion]
 
 COMFYUI is a checkout, PYTHON the interpreter that has what it needs, MODELS a folder laid out like ComfyUI's `models`.
 What such a network draws means nothing; it shows that everything around it works. The shapes come from ComfyUI's own
@@ -155,9 +155,12 @@ def main() -> None:
     parser.add_argument("checkout", type=Path, metavar="COMFYUI")
     parser.add_argument("models", type=Path, metavar="MODELS")
     parser.add_argument("--no-clip", action="store_true", help="leave out the text encoder")
+    parser.add_argument("--motion", action="store_true", help="write a UNet and a motion module too, 1.4 GB")
     arguments = parser.parse_args()
     start(arguments.checkout)
     make(arguments.models.resolve(), clip=not arguments.no_clip)
+    if arguments.motion:
+        make_motion(arguments.models.resolve())
 
 
 if __name__ == "__main__":

@@ -252,13 +252,8 @@ def attempt(node_id, segs, pipe, **inputs):
         return f"{type(error).__name__}: {error}"
 
 
-def adapters(pipe):
-    """The Impact Pack's IPAdapter on segments, with the real IPAdapter Plus and random weights."""
-    config = {"hidden_size": 64, "image_size": 224, "intermediate_size": 64, "num_attention_heads": 4}
-    config |= {"num_channels": 3, "num_hidden_layers": 2, "patch_size": 32, "projection_dim": 32, "hidden_act": "gelu"}
-    config |= {"layer_norm_eps": 1e-5, "model_type": "clip_vision_model"}
-    path = MODELS / "clip_vision.json"
-    path.write_text(json.dumps(config))
+def make_adapter(path):
+    """A vision model and an IPAdapter of random weights."""
     torch.manual_seed(0)
     vision = comfy.clip_vision.ClipVisionModel(path)
     for weight in vision.model.parameters():
@@ -266,7 +261,18 @@ def adapters(pipe):
     keys = {f"{2 * block + 1}.to_{one}_ip.weight": torch.randn(320, 768) / 20 for block in range(16) for one in "kv"}
     projection = {"proj.weight": torch.randn(4 * 768, 32) / 5, "proj.bias": torch.zeros(4 * 768)}
     projection |= {"norm.weight": torch.ones(768), "norm.bias": torch.zeros(768)}
-    adapter = {"image_proj": projection, "ip_adapter": keys}
+    return vision, {"image_proj": projection, "ip_adapter": keys}
+
+
+def adapters(pipe):
+    """The Impact Pack's IPAdapter on segments, with the real IPAdapter Plus and random weights."""
+    config = {"hidden_size": 64, "image_size": 224, "intermediate_size": 64, "num_attention_heads": 4}
+    config |= {"num_channels": 3, "num_hidden_layers": 2, "patch_size": 32, "projection_dim": 32, "hidden_act": "gelu"}
+    config |= {"layer_norm_eps": 1e-5, "model_type": "clip_vision_model"}
+    path = MODELS / "clip_vision.json"
+    path.write_text(json.dumps(config))
+    with torch.inference_mode():  # as nodes run that load such files
+        vision, adapter = make_adapter(path)
     adapter_pipe = (adapter, None, vision, None, lambda model: model)
     segs = call("MaskwrightMaskToSEGS", mask=film_masks()[:1], **MASKS)[0]
     segs = (segs[0], segs[1][:1])
