@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import make_tiny_checkpoint as tiny  # noqa: E402
 
+from maskwright.comfyui.nodes import DROP_INS  # noqa: E402
 from maskwright.networks import build_network  # noqa: E402
 
 COMFYUI, PACKS, MODELS = (Path(name).resolve() for name in sys.argv[1:4])
@@ -54,6 +55,7 @@ QUICK = {
     "guide_size": 64, "guide_size_for": True, "max_size": 64, "seed": 5, "steps": 2, "cfg": 4.0,
     "sampler_name": "euler", "scheduler": "normal", "denoise": 0.5, "refiner_ratio": 0.2, "noise_mask_feather": 0,
 }  # fmt: skip
+KEPT = ("default", "min", "max")  # of an input, for saved workflows
 MASKS = {"combined": False, "crop_factor": 2.0, "bbox_fill": False, "drop_size": 10, "contour_fill": False}
 
 
@@ -148,6 +150,39 @@ def parity(pipe):
         found[name] = differ(theirs[0], ours[0]) if same_shown else 9.0
         print(name, found[name], file=sys.stderr, flush=True)
     return found
+
+
+def schemas():
+    """Where other packs' nodes and ours of the same id differ in what a saved workflow holds."""
+    found = {}
+    for node_id in DROP_INS:
+        if node_id not in NODES or "maskwright" in NODES[node_id].__module__.lower():
+            continue
+        twin = NODES[f"Maskwright{node_id}"]
+        theirs, ours = (declared(node.INPUT_TYPES()) for node in (NODES[node_id], twin))
+        wrong = [name for name, one in theirs.items() if not fits(one, ours.get(name))]
+        if list(ours)[: len(theirs)] != list(theirs):
+            wrong.append(f"order: {list(theirs)}")
+        outputs = NODES[node_id].RETURN_TYPES
+        if twin.RETURN_TYPES[: len(outputs)] != tuple(outputs):
+            wrong.append(f"outputs: {outputs}")
+        found[node_id] = wrong
+    return found
+
+
+def declared(inputs):
+    """Each input's type and settings, in order."""
+    both = {**inputs.get("required", {}), **inputs.get("optional", {})}
+    return {name: (one[0], one[1] if len(one) > 1 else {}) for name, one in both.items()}
+
+
+def fits(theirs, ours):
+    """Whether a value of their input is one of ours, and the same where none is saved."""
+    if ours is None:
+        return False
+    if isinstance(theirs[0], list):
+        return set(theirs[0]) <= set(ours[0])
+    return theirs[0] == ours[0] and all(ours[1].get(key) == theirs[1][key] for key in KEPT if key in theirs[1])
 
 
 def exchange(pipe):
@@ -354,6 +389,7 @@ def main():
     impact = "impact" in NODES[THEIRS].__module__.lower()
     parts = {
         "parity": (parity, impact, pipe),
+        "schemas": (schemas, True),
         "exchange": (exchange, impact, pipe),
         "controls": (controls, True, pipe),
         "adapters": (adapters, impact and "IPAdapterAdvanced" in NODES, pipe),

@@ -73,6 +73,10 @@ def test_compat_is_the_impact_packs_detailer_bit_for_bit(found):
     assert set(part.values()) == {0}, part
 
 
+def test_workflows_saved_with_todays_packs_load(found):
+    assert {name: wrong for name, wrong in found["schemas"].items() if wrong} == {}
+
+
 def test_segs_and_pipes_go_both_ways(found):
     part = take(found, "exchange")
     assert part["same boxes"]
@@ -131,7 +135,7 @@ def test_an_ipadapter_on_segments_changes_the_model(found):
 def test_either_packs_is_net_runs_in_either_packs_node(found):
     part = take(found, "networks")
     assert len(part) == 4
-    assert max(part.values()) < 1e-3, part
+    assert max(part.values()) < 0.004, part  # compat cuts to 8 bits, as art-venture did at first
 
 
 def test_a_film_through_animatediff(found):
