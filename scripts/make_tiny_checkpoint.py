@@ -1,6 +1,6 @@
 """Write a checkpoint and a ControlNet of random weights, as small as ComfyUI takes for Stable Diffusion 1.5.
 
-    PYTHON scripts/make_tiny_checkpoint.py COMFYUI MODELS [--no-clip]
+    PYTHON scripts/make_tiny_checkpoint.py COMFYUI MODELS [--no-clip] [--motion]
 
 COMFYUI is a checkout, PYTHON the interpreter that has what it needs, MODELS a folder laid out like ComfyUI's `models`.
 What such a network draws means nothing; it shows that everything around it works. The shapes come from ComfyUI's own
@@ -18,6 +18,7 @@ from typing import Any
 # The names that the example workflows ask for: those of files that people have.
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CONTROLNET = "control_v11f1e_sd15_tile_fp16.safetensors"
+MOTION = "motion_random.safetensors"  # a UNet and a motion module
 _UNET = {
     "image_size": 32,
     "in_channels": 4,
@@ -94,6 +95,51 @@ def make(models: Path, *, clip: bool = True) -> None:
         print(f"{path}: {path.stat().st_size / 1e6:.0f} MB")
 
 
+def make_motion(models: Path) -> None:
+    """Write a UNet that AnimateDiff-Evolved can move, and a motion module of version 1 for its way down.
+
+    Motion modules have the widths of the whole Stable Diffusion 1.5, so the UNet has them too: 1.4 GB together.
+
+    Args:
+        models: Where; `diffusion_models` and `animatediff_models` are made in it.
+    """
+    import comfy.ops
+    import torch
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+    from safetensors.torch import save_file
+
+    levels = {"channel_mult": (1, 2, 4, 4), "num_res_blocks": [2] * 4, "transformer_depth_middle": -1}
+    depths = {"transformer_depth": [1] + [0] * 7, "transformer_depth_output": [0] * 12}
+    operations = comfy.ops.disable_weight_init
+    with torch.device("meta"):
+        unet = UNetModel(**{**_UNET, **levels, **depths}, out_channels=4, device="meta", operations=operations)
+        shapes = _shapes(unet, "model.diffusion_model.")
+    for folder, wanted in (("diffusion_models", shapes), ("animatediff_models", _motion_shapes())):
+        (models / folder).mkdir(parents=True, exist_ok=True)
+        save_file({key: _weights(key, shape) for key, shape in wanted.items()}, models / folder / MOTION)
+
+
+def _motion_shapes() -> dict[str, Any]:
+    """Keys and shapes of AnimateDiff's motion modules: two in each level, here with one attention each, 24 frames."""
+    import torch
+
+    shapes = {}
+    for level, width in enumerate((320, 640, 1280, 1280)):
+        for module in range(2):
+            whole = f"down_blocks.{level}.motion_modules.{module}.temporal_transformer"
+            block = f"{whole}.transformer_blocks.0"
+            attention = f"{block}.attention_blocks.0"
+            square = [f"{whole}.proj_in", f"{whole}.proj_out", f"{attention}.to_out.0"]
+            inner = {f"{block}.ff.net.0.proj": (8 * width, width), f"{block}.ff.net.2": (width, 4 * width)}
+            inner |= dict.fromkeys(square, (width, width))
+            inner |= dict.fromkeys([f"{whole}.norm", f"{block}.norms.0", f"{block}.ff_norm"], (width,))
+            for name, shape in inner.items():
+                shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+            shapes |= {f"{attention}.to_{one}.weight": (width, width) for one in "qkv"}
+            shapes[f"{attention}.pos_encoder.pe"] = (1, 24, width)
+    return {key: torch.Size(shape) for key, shape in shapes.items()}
+
+
 def start(checkout: Path) -> None:
     """Make ComfyUI's modules of a checkout importable, on the CPU."""
     sys.path.insert(0, str(checkout))
@@ -109,9 +155,12 @@ def main() -> None:
     parser.add_argument("checkout", type=Path, metavar="COMFYUI")
     parser.add_argument("models", type=Path, metavar="MODELS")
     parser.add_argument("--no-clip", action="store_true", help="leave out the text encoder")
+    parser.add_argument("--motion", action="store_true", help="write a UNet and a motion module too, 1.4 GB")
     arguments = parser.parse_args()
     start(arguments.checkout)
     make(arguments.models.resolve(), clip=not arguments.no_clip)
+    if arguments.motion:
+        make_motion(arguments.models.resolve())
 
 
 if __name__ == "__main__":

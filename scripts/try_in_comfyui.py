@@ -1,6 +1,6 @@
 """Run this pack in a real ComfyUI: start it headless on the CPU, post workflows, look at what comes back.
 
-    python scripts/try_in_comfyui.py PATH [--python PYTHON] [--random] [--thumbnails] [WORKFLOW.json ...]
+    python scripts/try_in_comfyui.py PATH [--python PYTHON] [--packs DIR] [--random] [--thumbnails] [WORKFLOW.json ...]
 
 PATH is a ComfyUI checkout, PYTHON the interpreter that has what it needs. Nothing is written into the checkout: the
 pack, the inputs and everything ComfyUI writes lie in a temporary folder. Without a workflow, all of
@@ -98,11 +98,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _lay_out(folder: Path, models: Path | None) -> list[str]:
-    """The pack and its pictures in a temporary base folder; the arguments that make ComfyUI use it."""
+def _lay_out(folder: Path, models: Path | None, packs: Path | None) -> list[str]:
+    """The packs and the pictures in a temporary base folder; the arguments that make ComfyUI use it."""
     for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
         (folder / name).mkdir()
     (folder / "custom_nodes" / "maskwright").symlink_to(REPOSITORY, target_is_directory=True)
+    for pack in () if packs is None else packs.iterdir():
+        (folder / "custom_nodes" / pack.name).symlink_to(pack.resolve(), target_is_directory=True)
     for picture in (REPOSITORY / "examples").glob("*.jpg"):
         shutil.copy(picture, folder / "input")
     if models is not None:
@@ -112,7 +114,12 @@ def _lay_out(folder: Path, models: Path | None) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    checkout: Path, python: str = sys.executable, models: Path | None = None, *, random: bool = False
+    checkout: Path,
+    python: str = sys.executable,
+    models: Path | None = None,
+    *,
+    random: bool = False,
+    packs: Path | None = None,
 ) -> Iterator[Comfy]:
     """A ComfyUI with this pack, stopped at the end.
 
@@ -121,6 +128,7 @@ def running(
         python: An interpreter that has what it needs.
         models: A folder laid out like ComfyUI's `models`, to be found by it.
         random: Whether IS-Net, the anime networks and a diffusion model get random weights.
+        packs: A folder with checkouts of other packs, to be loaded beside this one.
 
     Raises:
         RuntimeError: It did not start.
@@ -130,7 +138,7 @@ def running(
         port = _free_port()
         where = ["--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch", "--cpu"]
         log = folder / "log.txt"
-        arguments = _lay_out(folder, models)
+        arguments = _lay_out(folder, models, packs)
         environment = {**os.environ, "PYTHONPATH": ""}
         if random:
             environment["MASKWRIGHT_HOME"] = str(folder / "store")
@@ -247,12 +255,14 @@ def _main() -> int:
     parser.add_argument("workflows", type=Path, nargs="*", metavar="WORKFLOW.json")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--models", type=Path, help="a folder laid out like ComfyUI's models")
+    parser.add_argument("--packs", type=Path, help="a folder with checkouts of other packs, to load beside this one")
     parser.add_argument("--random", action="store_true", help="random weights where the real ones cannot be had")
     parser.add_argument("--thumbnails", action="store_true", help="keep each workflow's first picture beside it")
     arguments = parser.parse_intermixed_args()
     workflows = arguments.workflows or sorted((REPOSITORY / "example_workflows").glob("*.json"))
     failed = 0
-    with running(arguments.path, arguments.python, arguments.models, random=arguments.random) as comfy:
+    settings = {"random": arguments.random, "packs": arguments.packs}
+    with running(arguments.path, arguments.python, arguments.models, **settings) as comfy:
         nodes = comfy.read("/object_info")
         for path in workflows:
             start = time.monotonic()

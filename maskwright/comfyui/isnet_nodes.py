@@ -27,6 +27,7 @@ _DEFAULT = "isnet-general-use"
 _PROGRAM = "art-venture"
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".onnx")
 _MARK = "maskwright_model"  # on a loaded module: the catalog row whose pictures it was trained on
+_HALF = "is_fp16"  # what art-venture's ISNetSegment asks a network for
 
 
 class ISNetSegment:
@@ -132,6 +133,7 @@ class ISNetLoader:
             network = known[1].network
         _, module = load_network(path, network)
         setattr(module, _MARK, known[0] if known else _DEFAULT)
+        setattr(module, _HALF, False)
         return (module,)
 
 

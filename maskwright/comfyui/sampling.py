@@ -6,7 +6,6 @@ are loaded, moved and freed by ComfyUI: everything here goes through its public 
 
 from __future__ import annotations
 
-import copy
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -16,17 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..detail.backend import Sampled, SampleJob
-from ..detail.resample import as_frames, resize_frames
 from ..detail.sampling import crop_condition_mask, mask_on_latents, plan_steps, step_threshold, take_levels
 from ..detail.schedules import SCHEDULERS, SigmaTable, make_schedule
 from ..detail.steppers import SAMPLERS
 from ..errors import OptionError, ShapeError
 from ..types import BBox, FloatArray
+from .control import fit_chain, knows_advanced
 
-__all__ = ["BasicPipe", "ComfyBackend", "find_advanced_controlnet", "list_samplers", "list_schedulers", "read_table"]
+__all__ = ["BasicPipe", "ComfyBackend", "list_samplers", "list_schedulers", "read_table"]
 
 _TILE, _OVERLAP = 512, 64  # pixels, those of ComfyUI's tiled nodes
-_CONTROLNET = "ACN_AdvancedControlNetApply"  # the node of Advanced-ControlNet
 
 
 class BasicPipe(NamedTuple):
@@ -267,14 +265,13 @@ class _Run:
         frames = torch.from_numpy(np.ascontiguousarray(job.control_frames, np.float32))
         mask = torch.from_numpy(np.ascontiguousarray(job.control_mask, np.float32))
         if self.compat:
-            positive, negative, images = wrapper.apply(stage.positive, stage.negative, frames, mask, use_acn=True)
+            positive, negative, images = wrapper.apply(
+                stage.positive, stage.negative, frames, mask, use_acn=knows_advanced(wrapper)
+            )
             return stage._replace(positive=positive, negative=negative), list(images)
-        wrapper = _fit_images(wrapper, (frames.shape[1], frames.shape[2]))
-        positive, negative, images = wrapper.apply(
-            stage.positive, stage.negative, frames, mask, use_acn=find_advanced_controlnet() is not None
-        )
-        adapt = getattr(wrapper, "doit_ipadapter", None)
-        model, adapted = (stage.model, []) if adapt is None else adapt(stage.model)
+        chain = fit_chain(wrapper, (frames.shape[1], frames.shape[2]))
+        positive, negative, images = chain.apply(stage.positive, stage.negative, frames, mask)
+        model, adapted = chain.doit_ipadapter(stage.model)
         return _Stage(model, positive, negative), [*images, *adapted]
 
     def _total(self, model: Any, steps: int) -> list[float]:
@@ -436,22 +433,3 @@ class _LiveTable:
 
         levels = self.sampling.sigmas
         return float(self.sampling.timestep(torch.tensor(sigma, dtype=levels.dtype, device=levels.device)))
-
-
-def find_advanced_controlnet() -> Any:
-    """The node of the pack Advanced-ControlNet; None where it is not loaded."""
-    return getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {}).get(_CONTROLNET)
-
-
-def _fit_images(wrapper: Any, size_hw: tuple[int, int]) -> Any:
-    """The same chain of ControlNets, their own pictures brought to the size that is redrawn."""
-    import torch
-
-    if wrapper is None:
-        return None
-    fitted = copy.copy(wrapper)
-    fitted.prev_control_net = _fit_images(getattr(wrapper, "prev_control_net", None), size_hw)
-    image = getattr(wrapper, "control_image", None)
-    if image is not None:
-        fitted.control_image = torch.from_numpy(resize_frames(as_frames(image, "control_image"), size_hw))
-    return fitted

@@ -371,7 +371,7 @@ class _Work:
         count, size_hw = self.plan.frames, self.plan.resized_hw
         if self.options.compat:
             soft = blur_masks(masks, reach, compat=True)
-            return unite_masks(resize_masks(soft, size_hw), count, compat=True), soft
+            return unite_masks(resize_masks(soft, size_hw, compat=True), count, compat=True), soft
         hard = unite_masks(masks, count)
         if not reach:
             return resize_masks(hard, size_hw), hard

@@ -136,8 +136,19 @@ def resize_frames(images: AnyArray, size_hw: tuple[int, int], *, eight_bit: bool
     return out.clip(0, 1, out=out)
 
 
-def resize_masks(masks: FloatArray, size_hw: tuple[int, int]) -> FloatArray:
-    """(n, h, w) float32, bilinear between pixel centres."""
+def resize_masks(masks: FloatArray, size_hw: tuple[int, int], *, compat: bool = False) -> FloatArray:
+    """(n, h, w) float32, bilinear between pixel centres.
+
+    Args:
+        masks: (n, h, w) float32 in [0, 1].
+        size_hw: The new height and width.
+        compat: By torch, as the original does: its last digit shows where pictures are cut to 8 bits.
+    """
+    if compat and len(masks):
+        torch = load_torch()
+        stack = torch.from_numpy(np.ascontiguousarray(masks, np.float32))[:, None]
+        resized: FloatArray = torch.nn.functional.interpolate(stack, size=size_hw, mode="bilinear")[:, 0].numpy()
+        return resized
     return np.stack([resize_map(mask, size_hw, "bilinear") for mask in masks])
 
 

@@ -336,7 +336,7 @@ def _scaled(seg: Seg, scale: tuple[float, float], size_hw: tuple[int, int], comp
         return new
     if mask is not None:
         still = as_array(mask).ndim == 2
-        mask = resize_masks(as_masks(mask), new.size_hw)
+        mask = resize_masks(as_masks(mask), new.size_hw, compat=compat)
         mask = mask[0] if still else mask
     if image is not None:
         image = resize_frames(as_array(image), new.size_hw, eight_bit=compat)

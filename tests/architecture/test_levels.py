@@ -51,6 +51,7 @@ LEVELS = {
     "finish": 5,
     "detail": 5,
     "detail.__init__": 5,
+    "comfyui.control": 5,
     "comfyui.convert": 5,
     "person": 6,
     "pipeline": 6,

@@ -324,6 +324,13 @@ class _Wrapper:
         return adapted, [torch.full((1, 8, 8, 3), 0.25)]
 
 
+class _Passing(_Wrapper):
+    """One that forgets to tell its predecessor which node applies it, as some do."""
+
+    def apply(self, positive, negative, image, mask=None, use_acn=False):
+        return self.prev_control_net.apply(positive, negative, image, mask)
+
+
 @pytest.fixture
 def core(monkeypatch):
     """ComfyUI's own node for ControlNets, noting what it was given and shifting the prompts."""
@@ -385,6 +392,30 @@ class TestControlNets:
         run(frames, put(put(make_segs()), vae="vae"))
         assert len(used) == 2  # the one before in the chain too
         assert used[1]["vae_optional"] == "vae"
+
+    @pytest.mark.parametrize("newer", [False, True], ids=["older node", "newer node"])
+    @pytest.mark.parametrize("compat", [False, True])
+    def test_each_of_a_chain_is_asked_for_what_it_knows(self, frames, core, newer, compat):
+        used = []
+
+        class Older:
+            def apply_controlnet(self, **settings):
+                used.append(settings["control_net"])
+                return core.Apply().apply_controlnet(**settings)
+
+        class Newer:  # its form since the pack moved to ComfyUI's newer interface
+            @classmethod
+            def execute(cls, **settings):
+                return Older().apply_controlnet(**settings)
+
+        core.nodes.NODE_CLASS_MAPPINGS["ACN_AdvancedControlNetApply"] = Newer if newer else Older
+        first, between = _Wrapper(), _Wrapper(prev=put(make_segs(), "inner")[1][0].control_net_wrapper)
+        outer = put(make_segs(make_seg(wrapper=between)), "outer")
+        run(frames, outer, compat=compat)
+        assert "outer" in used
+        assert between.calls[0][2] is not newer
+        run(frames, make_segs(make_seg(wrapper=_Passing(first))), compat=False)
+        assert first.calls[0][2] is not newer  # though what comes after it does not say so
 
     def test_compat_wants_advanced_controlnet(self, frames, core):
         with pytest.raises(EngineUnavailable, match="the pack Advanced-ControlNet is not loaded"):

@@ -241,6 +241,7 @@ class TestISNetLoader:
         (module,) = open_node("ISNetLoader")("mine.pth")
         assert isinstance(module, torch.nn.Module)
         assert module.maskwright_model == "isnet-general-use"
+        assert module.is_fp16 is False  # art-venture's ISNetSegment asks for it
         declared = NODE_CLASS_MAPPINGS["ISNetLoader"].INPUT_TYPES()["required"]["model_name"]
         assert declared[0] == ["mine.pth"]
 
