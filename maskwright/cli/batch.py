@@ -47,7 +47,7 @@ _INTERRUPTED = 130
 @click.option(
     "--in-flight", type=click.IntRange(min=1), metavar="MEGAPIXELS", help="How much may be in memory at once."
 )
-@click.option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, ray://HOST:10001, local.")
+@click.option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, local.")
 @talk_options
 def batch(source: str, target: str, **values: Any) -> None:
     """Remove the background of a folder of pictures.
