@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from ..errors import MediaError, OptionError
 from .journal import Entry, Known, Recipe
@@ -111,7 +111,7 @@ def make_plan(
     pictures = {
         name: stamp
         for name, stamp in source.walk(plan.failed.__setitem__)
-        if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES and not (inside and name.startswith(inside))
+        if splitext(name)[1].lower() in PICTURE_SUFFIXES and not (inside and name.startswith(inside))
     }
     names = name_targets(pictures, suffix=suffix, flat=flat, known=known, root=recipe.root)
     for name, stamp in pictures.items():
@@ -212,6 +212,8 @@ def _unlike(name: str) -> str:
     >>> _unlike("E\u0301.png") == _unlike("\u00e9.png")
     True
     """
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
@@ -221,11 +223,10 @@ def _forms_of(source: str, suffix: str, flat: bool) -> list[str]:
     >>> _forms_of("a/x.jpg", ".png", False)[:3]
     ['a/x.png', 'a/x.jpg.png', 'a_x.jpg.png']
     """
-    base = PurePosixPath(PurePosixPath(source).name if flat else source)
-    long = "_".join(PurePosixPath(source).parts) + suffix
+    base = source.rpartition("/")[2] if flat else source
+    long = source.replace("/", "_")
     mark = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    stem = PurePosixPath(long)
-    return [str(base.with_suffix(suffix)), f"{base}{suffix}", long, f"{stem.stem}-{mark}{suffix}"]
+    return [f"{base.rpartition('.')[0]}{suffix}", f"{base}{suffix}", f"{long}{suffix}", f"{long}-{mark}{suffix}"]
 
 
 def _inside(inner: str, outer: str) -> str:
