@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
@@ -37,15 +38,28 @@ from .batch import (
     say_error,
 )
 from .engines.base import Engine, InputShape, Metadata
-from .errors import EngineUnavailable, HashMismatch, OptionError
+from .errors import EngineFailed, EngineUnavailable, Error, HashMismatch, OptionError
 from .geometry import Placement
 from .segmenters import Segmenter, open_segmenter
 from .segmenters.base import Prepared
 from .types import AnyArray, FloatArray, Provenance
 
-__all__ = ["ClusterTask", "Computer", "Item", "make_runner", "make_task", "read_items", "write_items"]
+__all__ = [
+    "ClusterTask",
+    "Computer",
+    "Item",
+    "Layout",
+    "make_runner",
+    "make_task",
+    "plan_layout",
+    "read_items",
+    "write_items",
+]
 
-_CHUNK = 8  # pictures in a block: small, so that little is done again when a machine is lost
+_CHUNK = 8  # pictures that go through a step at once
+_LARGEST_BLOCK = 32  # pictures; all of a block is done again when the machine that has it is lost
+_BLOCKS_PER_CPU = 16  # enough that no processor waits at the end; more would only cost planning
+_ANSWER_SECONDS = 10.0  # in which a cluster must answer
 _ANYWHERE = Placement((1, 1), (1, 1), (1, 1))  # who computes does not ask where a picture lies in its input
 _SETTINGS = ("MASKWRIGHT_HOME", "MASKWRIGHT_OFFLINE", "MASKWRIGHT_MIRROR", "MASKWRIGHT_MAX_PIXELS")
 
@@ -128,13 +142,15 @@ def _hand(task: ClusterTask) -> Worker:
     return _hands[task.key]
 
 
-def _open_computing(task: ClusterTask) -> Segmenter:
-    """The model, from this machine's store.
+def _open_computing(task: ClusterTask, engine: Engine | None) -> Segmenter:
+    """The model, from this machine's store; or with an engine of one's own.
 
     Raises:
         HashMismatch: This machine has other weights than the one that started the work.
     """
     made_by = task.made_by
+    if engine is not None:
+        return open_segmenter(made_by.model, engine=engine, compat=made_by.compat)
     segmenter = open_segmenter(made_by.model, weights=task.weights, device=task.device, compat=made_by.compat)
     if segmenter.provenance.sha256 != made_by.sha256:
         raise HashMismatch(
@@ -166,23 +182,20 @@ def _read(hand: Worker, item: Item) -> Item:
 
 
 class Computer:
-    """An actor that keeps the model.
+    """An actor that keeps the model. Where it cannot be had, pictures come back with the reason, which ends the run.
 
     Args:
         task: Which model, and where.
         engine: An engine of one's own instead.
-
-    Raises:
-        HashMismatch: This machine has other weights than the one that started the work.
     """
 
     def __init__(self, task: ClusterTask, engine: Engine | None = None) -> None:
-        compat = task.made_by.compat
-        self._segmenter = (
-            _open_computing(task)
-            if engine is None
-            else open_segmenter(task.made_by.model, engine=engine, compat=compat)
-        )
+        self._refusal: str | None = None
+        try:
+            self._segmenter = _open_computing(task, engine)
+        except Error as error:  # raised here it would reach the user as a failure of Ray's
+            self._refusal = str(error)
+            return
         self._size = BatchSize(self._segmenter.compute, self._segmenter.engine.input_shape[0], task.batch_size)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +204,8 @@ class Computer:
         Args:
             batch: `item`: items with inputs, and others, which are left as they are.
         """
+        if self._refusal is not None:
+            return _batch(Item(item.job, result=(self._refusal, True)) for item in batch["item"])
         return _batch(item for group in self._groups(batch["item"]) for item in self._compute(group))
 
     def _groups(self, items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -262,14 +277,19 @@ def make_runner(address: str, *, weights: str | None = None, device: str = "auto
     """What does jobs on a cluster.
 
     Args:
-        address: Of a running cluster, as `ray.init` takes it: `auto`, `HOST:6379`, `ray://HOST:10001`; `local` starts
-            one on this machine.
+        address: Of a running cluster that this machine is part of, as `ray.init` takes it: `auto`, or `HOST:6379`;
+            `local` starts one on this machine.
         weights: A weights file of one's own, at the same path on every machine.
         device: Where the network runs.
 
     Raises:
         EngineUnavailable: Ray is not installed.
+        OptionError: No such address.
     """
+    host, _, port = address.rpartition(":")
+    if address not in ("auto", "local") and not (host.strip("[]") and "/" not in host and port.isdecimal()):
+        hint = "start it on a machine of the cluster: Ray Data does not work through ray://" if "//" in address else ""
+        raise OptionError("--cluster", expected="auto, local or HOST:PORT", got=repr(address), hint=hint)
     try:
         import ray.data  # noqa: F401 - to be told before the work is planned
     except ImportError as error:
@@ -281,6 +301,8 @@ def make_runner(address: str, *, weights: str | None = None, device: str = "auto
                 "--cluster goes without --delete-input",
                 hint="when it is done, run again with -d on one machine: it deletes what is safe",
             )
+        if limits.threads or limits.pixels:
+            raise OptionError("--cluster goes without --jobs and --in-flight", hint="Ray divides the machines' work")
         task = make_task(worker, limits, weights, device)
         report = BatchReport()
         if jobs:
@@ -291,7 +313,7 @@ def make_runner(address: str, *, weights: str | None = None, device: str = "auto
                     progress(report)
                 if stop.is_set() or report.stopped:
                     break
-        report.interrupted = stop.is_set()
+        report.interrupted = stop.is_set() and report.stopped is None
         report.tick()
         return report
 
@@ -333,30 +355,90 @@ def _take(item: Item, report: BatchReport) -> None:
 
 
 def _start(address: str) -> None:
-    """Join the cluster, unless this process has; the workers get this process's settings of Maskwright."""
+    """Join the cluster, unless this process has; the workers get this process's settings of Maskwright.
+
+    Raises:
+        EngineUnavailable: There is none at that address, or it does not let this process in.
+    """
     import ray
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are of no use to who cuts pictures
-    if not ray.is_initialized():
-        variables = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
-        ray.init(address=address, runtime_env={"env_vars": variables}, log_to_driver=False)
+    if ray.is_initialized():
+        return
+    variables = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
+    try:
+        _see_that_it_answers(address)
+        ray.init(address=address, runtime_env={"env_vars": variables}, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EngineUnavailable(
+            f"the cluster {address} cannot be joined ({reason})", hint="see what `ray status` says on this machine"
+        ) from error
+
+
+def _see_that_it_answers(address: str) -> None:
+    """Raise OSError where nothing listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a cluster's machines are divided between the steps.
+
+    Attributes:
+        cpus: Processors for each task that reads or writes.
+        computing: What an actor that computes is given, as `map_batches` takes it.
+        actors: How many of them there may be.
+        block: Pictures in a block.
+    """
+
+    cpus: float
+    computing: Mapping[str, float]
+    actors: int
+    block: int
+
+
+def plan_layout(pictures: int, resources: Mapping[str, float], device: str) -> Layout:
+    """How a cluster's machines are divided between the steps.
+
+    Args:
+        pictures: How many there are to cut.
+        resources: What Ray says there is: `CPU`, `GPU`.
+        device: Where the network is to run: not `cpu`, an actor has a GPU for itself, as long as there are GPUs.
+    """
+    cpus, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
+    share = 1.0 if cpus >= 3 else 0.5  # of a processor, for each step: all three must find room
+    block = max(_CHUNK, min(_LARGEST_BLOCK, pictures // (_BLOCKS_PER_CPU * cpus)))
+    if gpus and device != "cpu":
+        return Layout(share, {"num_gpus": 1}, gpus, block)
+    return Layout(share, {"num_cpus": share}, max(1, cpus // 2), block)
 
 
 def _results(jobs: list[Job], task: ClusterTask) -> Iterator[Item]:
-    """What became of each job, in the order in which it is known."""
+    """What became of each job, in the order in which it is known.
+
+    Raises:
+        EngineFailed: The cluster stopped.
+    """
     import ray
 
-    resources = ray.cluster_resources()
-    cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-    share = 1.0 if cpus >= 3 else 0.5  # of a processor, for each step: all three must find room
-    on_gpus = gpus > 0 and task.device != "cpu"
-    actors: dict[str, Any] = {"num_gpus": 1} if on_gpus else {"num_cpus": share}
-    most = gpus if on_gpus else max(1, cpus // 2)
     rows = [{"item": Item(job)} for job in jobs]
-    data = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // _CHUNK))
-    data = data.map_batches(read_items, batch_size=_CHUNK, fn_args=(task,), num_cpus=share)
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most)
-    data = data.map_batches(Computer, batch_size=_CHUNK, fn_constructor_args=(task,), compute=pool, **actors)
-    data = data.map_batches(write_items, batch_size=_CHUNK, fn_args=(task,), num_cpus=share)
-    for row in data.iter_rows():
-        yield row["item"]
+    try:
+        layout = plan_layout(len(rows), ray.cluster_resources(), task.device)
+        data = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // layout.block))
+        data = data.map_batches(read_items, batch_size=_CHUNK, fn_args=(task,), num_cpus=layout.cpus)
+        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=layout.actors)
+        data = data.map_batches(
+            Computer, batch_size=_CHUNK, fn_constructor_args=(task,), compute=pool, **layout.computing
+        )
+        data = data.map_batches(write_items, batch_size=_CHUNK, fn_args=(task,), num_cpus=layout.cpus)
+        for row in data.iter_rows():
+            yield row["item"]
+    except ray.exceptions.RayError as error:
+        reason = next(iter(str(error).strip().splitlines()), "")  # the rest is Ray's account of where it was
+        raise EngineFailed(
+            f"the cluster stopped ({type(error).__name__}: {reason})",
+            hint="run again: what is done is in the journal; --debug shows all",
+        ) from error

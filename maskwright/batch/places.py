@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import Any, NamedTuple, Protocol
 
 from ..encode import write_bytes
@@ -151,8 +152,10 @@ class LocalPlace:
 
         for folder, folders, files in os.walk(self._folder, onerror=tell):
             folders[:] = sorted(name for name in folders if name != OWN_FOLDER)
+            below = Path(folder).relative_to(self._folder).as_posix()
+            start = "" if below == "." else f"{below}/"
             for file in sorted(files):
-                name = (Path(folder) / file).relative_to(self._folder).as_posix()
+                name = f"{start}{file}"
                 stamp = self.stamp(name)
                 if stamp is not None:
                     yield name, stamp
@@ -167,10 +170,10 @@ class LocalPlace:
     def stamp(self, name: str) -> Stamp | None:
         """Size and time of change in nanoseconds."""
         try:
-            found = self.path(name).stat()
+            found = os.stat(f"{self._folder}/{name}")  # noqa: PTH116 - a path object costs more than the look itself
         except OSError:
             return None
-        return Stamp(found.st_size, str(found.st_mtime_ns)) if self.path(name).is_file() else None
+        return Stamp(found.st_size, str(found.st_mtime_ns)) if S_ISREG(found.st_mode) else None
 
     def read(self, name: str) -> bytes:
         """All of a file."""

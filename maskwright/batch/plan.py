@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from ..errors import MediaError, OptionError
 from .journal import Entry, Known, Recipe
@@ -110,7 +111,7 @@ def make_plan(
     pictures = {
         name: stamp
         for name, stamp in source.walk(plan.failed.__setitem__)
-        if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES and not (inside and name.startswith(inside))
+        if splitext(name)[1].lower() in PICTURE_SUFFIXES and not (inside and name.startswith(inside))
     }
     names = name_targets(pictures, suffix=suffix, flat=flat, known=known, root=recipe.root)
     for name, stamp in pictures.items():
@@ -160,7 +161,8 @@ def name_targets(
     """A name of its own for each source: the shortest of three forms that no other source claims.
 
     A name that was given once is kept, and the names of pictures that are gone are not given again. Upper and lower
-    case count as the same, because some file systems do not tell them apart.
+    case count as the same, and so do letters with marks of their own or in one, because some file systems do not tell
+    them apart.
 
     Args:
         sources: Names of pictures.
@@ -172,16 +174,47 @@ def name_targets(
     given = known.targets_of(root) if known else {}
     forms = {source: _forms_of(source, suffix, flat) for source in {*sources, *given}}
     kept = {source: target for source, target in given.items() if target in forms[source]}
-    owners = {target.lower(): source for target, source in known.owners()} if known else {}
-    claims = Counter(name.lower() for form in forms.values() for name in set(form[:-1]))
+    owners = {_unlike(target): source for target, source in known.owners()} if known else {}
+    claims = Counter(name for form in forms.values() for name in _claimed(form[:-1]))
     chosen = dict(kept)
     for source in sources:
         if source not in kept:
             # The same name in another folder is most likely the same picture, in a folder that was moved.
-            alone = (name for name in forms[source][:-1] if claims[name.lower()] == 1)
-            free = (name for name in alone if owners.get(name.lower(), source) == source)
+            alone = (name for name in forms[source][:-1] if claims[_unlike(name)] == 1)
+            free = (
+                name
+                for name in alone
+                if owners.get(_unlike(name), source) == source and owners.keys().isdisjoint(_folders(_unlike(name)))
+            )
             chosen[source] = next(free, forms[source][-1])
     return {source: chosen[source] for source in sources}
+
+
+def _claimed(names: Iterable[str]) -> set[str]:
+    """What no other picture's cut-out may be called: these names, and those of the folders they lie in."""
+    compared = {_unlike(name) for name in names}
+    return compared.union(*map(_folders, compared))
+
+
+def _folders(name: str) -> list[str]:
+    """The folders a name lies in.
+
+    >>> _folders("a/b/x.png")
+    ['a', 'a/b']
+    """
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _unlike(name: str) -> str:
+    """What tells a name from another on every file system.
+
+    >>> _unlike("E\u0301.png") == _unlike("\u00e9.png")
+    True
+    """
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _forms_of(source: str, suffix: str, flat: bool) -> list[str]:
@@ -190,11 +223,10 @@ def _forms_of(source: str, suffix: str, flat: bool) -> list[str]:
     >>> _forms_of("a/x.jpg", ".png", False)[:3]
     ['a/x.png', 'a/x.jpg.png', 'a_x.jpg.png']
     """
-    base = PurePosixPath(PurePosixPath(source).name if flat else source)
-    long = "_".join(PurePosixPath(source).parts) + suffix
+    base = source.rpartition("/")[2] if flat else source
+    long = source.replace("/", "_")
     mark = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    stem = PurePosixPath(long)
-    return [str(base.with_suffix(suffix)), f"{base}{suffix}", long, f"{stem.stem}-{mark}{suffix}"]
+    return [f"{base.rpartition('.')[0]}{suffix}", f"{base}{suffix}", f"{long}{suffix}", f"{long}-{mark}{suffix}"]
 
 
 def _inside(inner: str, outer: str) -> str:

@@ -6,6 +6,7 @@ What is in memory is bounded by its pixels. Whoever sets `stop` lets what has be
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from ..types import AnyArray
 from .plan import Job
 from .report import BatchReport
 from .sizing import BatchSize, PixelBudget, default_budget
-from .work import Decoded, Unchanged, Worker
+from .work import Decoded, Read, Unchanged, Worker
 
 __all__ = ["Limits", "Progress", "is_fatal", "record", "run_jobs", "say_error"]
 
 # What will be no better with the next picture.
 _FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+
+_FREE_SIDE = 512  # pixels; taken for a side of the network's input that is free
 
 Progress: TypeAlias = Callable[[BatchReport], None]
 
@@ -90,7 +93,9 @@ class _Run:
         self._stop = stop
         self._progress = progress
         self._report = BatchReport()
-        self._size = BatchSize(worker.compute, worker.segmenter.engine.input_shape[0], limits.batch_size)
+        shape = worker.segmenter.engine.input_shape
+        self._input_pixels = math.prod(side or _FREE_SIDE for side in shape[1:]) // 3  # of three colours
+        self._size = BatchSize(worker.compute, shape[0], limits.batch_size)
         self._budget = PixelBudget(limits.pixels or default_budget())
         self._jobs = iter(jobs)
         self._lock = Lock()
@@ -131,14 +136,18 @@ class _Run:
             self._worker.settle(read)
             self._tell(_skipped)
             return
-        self._budget.take(read.pixels)
+        self._budget.take(self._weight(read))
         try:
             with self._report.clocked("read"):
                 decoded = self._worker.decode(read)
         except BaseException:
-            self._budget.give_back(read.pixels)
+            self._budget.give_back(self._weight(read))
             raise
         self._ready.put(decoded)
+
+    def _weight(self, read: Read) -> int:
+        """Pixels that count for a picture: its own, or the network's input's, to which a small one is enlarged."""
+        return max(read.pixels, self._input_pixels)
 
     def _groups(self) -> Iterator[list[Decoded]]:
         """Pictures whose inputs have one shape, as many as are wanted and there, until all readers are through."""
@@ -172,7 +181,7 @@ class _Run:
                 outputs = self._size.compute(group)
         except Exception as error:  # noqa: BLE001 - one picture must not end the others' run
             for decoded in group:
-                self._budget.give_back(decoded.read.pixels)
+                self._budget.give_back(self._weight(decoded.read))
                 self._fail(decoded.read.job, error)
             return
         for decoded, output in zip(group, outputs, strict=True):
@@ -180,10 +189,11 @@ class _Run:
 
     def _finish_all(self) -> None:
         while (item := self._computed.get()) is not None:
-            job, pixels = item[0].read.job, item[0].read.pixels
-            self._attempt(job, partial(self._finish, *item))
+            job, weight = item[0].read.job, self._weight(item[0].read)
+            if self._report.stopped is None:  # else it would fail in the same way; the next run does it
+                self._attempt(job, partial(self._finish, *item))
             del item  # or the picture would lie in memory while the next one is waited for
-            self._budget.give_back(pixels)
+            self._budget.give_back(weight)
 
     def _finish(self, decoded: Decoded, output: AnyArray) -> None:
         with self._report.clocked("finish"):

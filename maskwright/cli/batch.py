@@ -16,7 +16,7 @@ import click
 
 from .opening import open_chosen
 from .options import cutout_options, make_options, model_options, read_extras, talk_options
-from .talk import picture_bar, talking
+from .talk import talking, work_bar
 
 if TYPE_CHECKING:
     from ..batch import Batch, BatchReport, Runner
@@ -47,7 +47,7 @@ _INTERRUPTED = 130
 @click.option(
     "--in-flight", type=click.IntRange(min=1), metavar="MEGAPIXELS", help="How much may be in memory at once."
 )
-@click.option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, ray://HOST:10001, local.")
+@click.option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, local.")
 @talk_options
 def batch(source: str, target: str, **values: Any) -> None:
     """Remove the background of a folder of pictures.
@@ -114,10 +114,15 @@ def _run(run: Batch, stop: Event, about: dict[str, Any], values: dict[str, Any])
         whole.interrupted = stop.is_set()
         return whole
     plan = run.plan()
-    with picture_bar(len(plan.jobs), values["quiet"]) as progress:
-        report = run.run(plan, stop=stop, progress=progress)
+    with work_bar("cutting", "pictures", values["quiet"]) as show:
+        report = run.run(plan, stop=stop, progress=_shown(show, len(plan.jobs)) if show else None)
     _tell(report, report, about, values)
     return report
+
+
+def _shown(show: Callable[[int, int, int], None], count: int) -> Callable[[BatchReport], None]:
+    """What shows how far a report has come."""
+    return lambda report: show(report.written + report.skipped + len(report.failed), count, len(report.failed))
 
 
 def _check_report(path: Path | None) -> None:

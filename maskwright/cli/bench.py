@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import click
 
 from ..errors import Error, OptionError
 from .options import check_model, talk_options
-from .talk import agree, job_bar, open_store, talking
+from .talk import agree, open_store, talking, work_bar
 
 if TYPE_CHECKING:
     from ..quality import Contestant
@@ -70,7 +71,9 @@ def quality(folder: Path, output: Path, limit: int | None, sheet: int, **values:
     pairs = _spread(found.pairs, limit)
     with talking(values["quiet"], values["debug"]), ExitStack() as stack:
         contestants = _open_contestants(stack, values)
-        with job_bar(len(pairs), values["quiet"]) as step:
+        done = count(1)
+        with work_bar("measuring", "pictures", values["quiet"]) as show:
+            step = (lambda _: show(next(done), len(pairs))) if show else None
             report = measure_quality(pairs, contestants, sheet=sheet, progress=step)
         data = write_report(report, output, found)
     for name, reason in report.failed.items():

@@ -161,7 +161,7 @@ def _whole(frame: Any) -> Any:
 def _write_clip(film: Film, target: Path, fps: float) -> None:
     """A clip with the times, colours and sound of what the frames came from."""
     from ..video.codecs import choose_codec
-    from ..video.joiner import plan_audio
+    from ..video.companions import plan_companions
     from ..video.journal import Entry
     from ..video.outputs import ClipOutput
 
@@ -170,8 +170,7 @@ def _write_clip(film: Film, target: Path, fps: float) -> None:
         codec = choose_codec(target)
         output = ClipOutput(target, Path(folder), codec, clip.info, _whole)
         output.alpha = film.frames.shape[3] == 4 and bool(codec.alpha)
-        audio = plan_audio(clip.path, target, "auto") if clip.path else ()
-        output.sound = (clip.path, audio) if clip.path and audio else None
+        output.companions = plan_companions(clip.path, target) if clip.path else None
         with output.piece(0, 0) as write:
             for frame in film.frames:
                 write(frame)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,33 @@ import click
 from ..errors import LicenseNotAccepted
 
 if TYPE_CHECKING:
-    from ..batch import BatchReport
     from ..models import ModelCard, Store
     from ..models.store import Arrival
 
-__all__ = ["agree", "job_bar", "open_store", "picture_bar", "talking", "work_bar"]
+__all__ = ["agree", "open_store", "talking", "work_bar"]
 
 _EACH_SECONDS = 30.0
 
 
 class _Lines(logging.Handler):
-    """Warnings of the library as lines on stderr."""
+    """What the library logs as lines on stderr; a warning that comes again is counted instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"maskwright: {record.levelname.lower()}: {record.getMessage()}", err=True)
+        line = f"maskwright: {record.levelname.lower()}: {record.getMessage()}"
+        if record.levelno >= logging.WARNING:
+            self._counts[line] += 1
+        if self._counts[line] <= 1:
+            click.echo(line, err=True)
+
+    def close(self) -> None:
+        for line, count in self._counts.items():
+            if count > 1:
+                click.echo(f"{line} ({count} times)", err=True)
+        super().close()
 
 
 @contextmanager
@@ -41,6 +55,7 @@ def talking(quiet: bool, debug: bool) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+        handler.close()
         logger.setLevel(level)
 
 
@@ -96,77 +111,52 @@ def agree(card: ModelCard, store: Store, accepted: bool) -> None:
 
 
 @contextmanager
-def job_bar(count: int, quiet: bool) -> Iterator[Callable[[Any], None] | None]:
-    """A progress bar over jobs on a terminal; elsewhere None."""
-    if quiet or not sys.stderr.isatty():
+def work_bar(label: str, unit: str, quiet: bool) -> Iterator[_Work | None]:
+    """What shows how far work has come: a bar on a terminal, elsewhere a line each half minute; None: nothing does."""
+    if quiet:
         yield None
-        return
-    with click.progressbar(length=count, label="cutting", file=sys.stderr, show_pos=True) as bar:
-        yield lambda _: bar.update(1)
+    elif not sys.stderr.isatty():
+        yield _Work(unit, None)
+    else:
+        with click.progressbar(
+            length=0, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda text: text
+        ) as bar:
+            yield _Work(unit, bar)
 
 
-@contextmanager
-def work_bar(label: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar with rate and time left on a terminal, told what is done and what there is; elsewhere None."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    start: list[tuple[float, int]] = []
-    rate = ""
-    bar: Any
-    with click.progressbar(length=0, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda _: rate) as bar:
+class _Work:
+    """Shows how far work has come, how fast it goes, and the time left.
 
-        def show(done: int, total: int) -> None:
-            nonlocal rate
-            now = time.monotonic()
-            if not start:
-                start.append((now, done))
-                bar.start = bar.last_eta = time.time()
-            elif now > start[0][0]:
-                rate = f"{(done - start[0][1]) / (now - start[0][0]):.1f} {unit}/s"
-            bar.length = max(total, done)
-            bar.update(done - bar.pos, rate)
+    Args:
+        unit: What is counted.
+        bar: A bar of click's; None: lines.
+    """
 
-        yield show
-
-
-@contextmanager
-def picture_bar(count: int, quiet: bool) -> Iterator[Callable[[BatchReport], None] | None]:
-    """A bar with pictures a second and the time left on a terminal; elsewhere a line now and then."""
-    if quiet or not count:
-        yield None
-        return
-    if not sys.stderr.isatty():
-        yield _ProgressLines(count)
-        return
-    with click.progressbar(
-        length=count,
-        label="cutting",
-        file=sys.stderr,
-        show_pos=True,
-        show_eta=True,
-        item_show_func=lambda text: text,
-    ) as bar:
-
-        def show(report: BatchReport) -> None:
-            done = report.written + report.skipped + len(report.failed)
-            bad = f", {len(report.failed)} failed" if report.failed else ""
-            bar.update(done - bar.pos, f"{report.rate:.2f} pictures/s{bad}")
-
-        yield show
-
-
-class _ProgressLines:
-    """One line each half minute, for logs."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, unit: str, bar: Any) -> None:
+        self._unit, self._bar = unit, bar
         self._next = _EACH_SECONDS
+        self._start: tuple[float, int] | None = None
 
-    def __call__(self, report: BatchReport) -> None:
-        if report.seconds < self._next:
-            return
-        self._next = report.seconds + _EACH_SECONDS
-        done = report.written + report.skipped + len(report.failed)
-        left = f", {(self._count - done) / report.rate:.0f} s left" if report.rate else ""
-        click.echo(f"{done} of {self._count}, {report.rate:.2f} pictures/s{left}", err=True)
+    def __call__(self, done: int, total: int, failed: int = 0) -> None:
+        """Show it.
+
+        Args:
+            done: How many are done.
+            total: How many there are; 0: nobody knows.
+            failed: How many of those done failed.
+        """
+        now = time.monotonic()
+        if self._start is None:  # what was done before that says nothing of the rate
+            self._start = now, done
+            if self._bar is not None:
+                self._bar.start = self._bar.last_eta = time.time()
+        seconds = now - self._start[0]
+        rate = (done - self._start[1]) / seconds if seconds else 0.0
+        text = f"{rate:.2f} {self._unit}/s" + (f", {failed} failed" if failed else "")
+        if self._bar is not None:
+            self._bar.length = max(total, done)
+            self._bar.update(done - self._bar.pos, text)
+        elif seconds >= self._next:
+            self._next = seconds + _EACH_SECONDS
+            left = f", {(total - done) / rate:.0f} s left" if rate and total > done else ""
+            click.echo(f"{done}{f' of {total}' if total else ''}, {text}{left}", err=True)

@@ -1,22 +1,22 @@
-"""Pieces and sound into one file: packets are copied, and the pictures get their exact times."""
+"""Pieces, sound and subtitles into one file: packets are copied, and the pictures get their exact times."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..errors import MediaError, OptionError
-from .library import load_av, reading, writing
+from ..errors import MediaError
+from .companions import Companions, copy_texts, sound_codec
+from .library import load_av, writing
 from .reader import start_of
 
-__all__ = ["Piece", "join_pieces", "plan_audio", "sound_codec"]
+__all__ = ["Piece", "join_pieces"]
 
-_OPUS, _AAC = "libopus", "aac"  # what sound is encoded with that a container cannot hold as it is
-_SAMPLES = {_OPUS: ("flt", 960), _AAC: ("fltp", 1024)}  # sample format, and samples in a frame
+_SAMPLES = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # sample format, and samples in a frame
 _OPUS_RATE = 48_000
 _NO_NEGATIVE = ("matroska", "webm")  # here a packet before 0 would move all the others
 _Timed = tuple[float, int, Any]  # when a packet is decoded in seconds, number of its stream, packet
@@ -37,65 +37,22 @@ class Piece:
     durations: tuple[int, ...]
 
 
-def plan_audio(source: Path, target: Path, wanted: str) -> tuple[bool, ...]:
-    """Which of the sound streams are copied (True) and which must be encoded anew (False); empty: there is none.
-
-    Args:
-        source: The clip.
-        target: Its name says what the container can hold.
-        wanted: `auto`, `copy` or `none`.
-
-    Raises:
-        OptionError: It is to be copied, and the container cannot hold it.
-    """
-    if wanted == "none":
-        return ()
-    with reading(source), load_av().open(str(source)) as container:
-        names = [stream.codec_context.codec.canonical_name for stream in container.streams.audio]
-    plan = tuple(_holds(target.suffix.lower(), name) for name in names)
-    if wanted == "copy" and not all(plan):
-        raise OptionError(
-            f"audio {names[plan.index(False)]}",
-            expected=f"what {target.suffix} can hold",
-            got="copy",
-            hint="use --audio auto, which encodes it anew, or name OUTPUT .mkv",
-        )
-    return plan
-
-
-_HELD = {
-    ".webm": ("opus", "vorbis"),
-    ".mp4": ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"),
-    ".m4v": ("aac", "ac3", "alac", "eac3"),
-    ".mov": ("aac", "ac3", "alac", "eac3", "mp3", "pcm_f32le", "pcm_s16be", "pcm_s16le", "pcm_s24le", "pcm_s32le"),
-}
-
-
-def _holds(suffix: str, codec: str) -> bool:
-    return suffix == ".mkv" or codec in _HELD.get(suffix, ())
-
-
-def sound_codec(target: Path) -> str:
-    """What sound is encoded with that this file cannot hold as it is."""
-    return _OPUS if target.suffix.lower() == ".webm" else _AAC
-
-
 def join_pieces(
     pieces: Sequence[Piece],
     target: Path,
     time_base: Fraction,
     *,
     alpha: bool = False,
-    sound: tuple[Path, tuple[bool, ...]] | None = None,
+    companions: Companions | None = None,
 ) -> None:
-    """Write one file with all of the pieces' packets, and the sound.
+    """Write one file with all of the pieces' packets, and what goes along with them.
 
     Args:
         pieces: In their order, all of one codec and size.
         target: The file; its suffix says the container.
         time_base: Seconds that a unit of the pieces' times stands for.
         alpha: Whether the frames are transparent.
-        sound: The clip whose sound is taken, and what `plan_audio` said of it.
+        companions: What goes along with the pictures; None: nothing.
 
     Raises:
         MediaError: A piece does not hold as many frames as it should, or the file cannot be written.
@@ -108,8 +65,8 @@ def join_pieces(
         if alpha and target.suffix.lower() in (".webm", ".mkv"):
             stream.metadata["alpha_mode"] = "1"
         sources = [_pictures(pieces, stream, time_base)]
-        if sound is not None and sound[1]:
-            sources.append(_sounds(sound[0], output, sound[1], sound_codec(target)))
+        if companions is not None:
+            sources.append(_others(companions, output, sound_codec(target)))
         output.start_encoding()
         for _, _, packet in heapq.merge(*sources, key=lambda timed: timed[:2]):
             output.mux_one(packet)
@@ -136,35 +93,45 @@ def _pictures(pieces: Iterable[Piece], stream: Any, time_base: Fraction) -> Iter
             )
 
 
-def _sounds(source: Path, output: Any, plan: tuple[bool, ...], codec: str) -> Iterator[_Timed]:
-    """The sound's packets in the order of their times; streams are made at once, before the first is asked for."""
-    container = load_av().open(str(source))
+def _others(companions: Companions, output: Any, codec: str) -> Iterator[_Timed]:
+    """Packets of sound and subtitles in the order of their times; streams are made now, before the first is wanted."""
+    container = load_av().open(str(companions.source))
     start = start_of(container)
-    inputs = container.streams.audio
-    tracks = [
-        _Copied(output.add_stream_from_template(stream), start, output.format.name in _NO_NEGATIVE)
-        if copied
-        else _Encoded(_add_sound(output, stream, codec), start, codec)
-        for stream, copied in zip(inputs, plan, strict=True)
-    ]
-    return _interleaved(container, inputs, tracks)
+    copy_texts(container, output, companions, round(start * 1_000_000))
+    tracks: dict[int, _Copied | _Encoded] = {}
+    for stream, copied in zip(container.streams.audio, companions.sound, strict=False):  # without sound: of none
+        made = _named(stream, output.add_stream_from_template(stream) if copied else _add_sound(output, stream, codec))
+        drop = output.format.name in _NO_NEGATIVE
+        tracks[stream.index] = _Copied(made, start, drop) if copied else _Encoded(made, start, codec)
+    for index in companions.subtitles:
+        made = _named(container.streams[index], output.add_stream_from_template(container.streams[index]))
+        tracks[index] = _Copied(made, start, drop=True)
+    return _interleaved(container, tracks)
+
+
+def _named(stream: Any, made: Any) -> Any:
+    """The new stream with the old one's language, title and rank."""
+    texts = stream.metadata
+    kept = {"language": texts.get("language"), "title": texts.get("title") or texts.get("name")}  # name: in MOV, MP4
+    made.metadata.update({name: text for name, text in kept.items() if text})
+    made.disposition = stream.disposition
+    return made
 
 
 def _add_sound(output: Any, stream: Any, codec: str) -> Any:
-    return output.add_stream(codec, rate=_OPUS_RATE if codec == _OPUS else stream.rate, layout=stream.layout.name)
+    return output.add_stream(codec, rate=_OPUS_RATE if codec == "libopus" else stream.rate, layout=stream.layout.name)
 
 
-def _interleaved(container: Any, inputs: Sequence[Any], tracks: Sequence[_Copied | _Encoded]) -> Iterator[_Timed]:
-    numbers = {stream.index: number for number, stream in enumerate(inputs)}
+def _interleaved(container: Any, tracks: Mapping[int, _Copied | _Encoded]) -> Iterator[_Timed]:
     with container:
-        for packet in container.demux(*inputs):
-            number = numbers[packet.stream.index]
-            for made in tracks[number].take(packet):
-                yield float(made.dts * made.time_base), number + 1, made
+        for packet in container.demux([container.streams[index] for index in tracks]) if tracks else ():
+            index = packet.stream.index
+            for made in tracks[index].take(packet):
+                yield float(made.dts * made.time_base), index + 1, made
 
 
 class _Copied:
-    """Sound whose packets are taken as they are; where there is no time before 0, without those that lie there."""
+    """A stream whose packets are taken as they are; where there is no time before 0, without those that lie there."""
 
     def __init__(self, stream: Any, start: Fraction, drop: bool) -> None:
         self._stream, self._start, self._drop = stream, start, drop

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import EngineUnavailable, MediaError
 
-__all__ = ["load_av", "reading", "writing"]
+__all__ = ["is_cover", "load_av", "main_stream", "reading", "writing"]
 
 
 def load_av() -> ModuleType:
@@ -23,6 +24,16 @@ def load_av() -> ModuleType:
     except ImportError as error:
         raise EngineUnavailable("PyAV is not installed", hint='pip install "maskwright[video]"') from error
     return av
+
+
+def main_stream(container: Any) -> Any:
+    """The first video stream that is no attached picture; None: there is none."""
+    return next((stream for stream in container.streams.video if not is_cover(stream)), None)
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is an attached picture, such as a cover."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 @contextmanager

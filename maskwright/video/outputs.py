@@ -17,6 +17,7 @@ from ..imageio import Cutout, write_bytes
 from ..refine.compose import extend_colors
 from ..types import AnyArray, to_8_bit
 from .codecs import Codec
+from .companions import Companions
 from .encoder import PieceWriter
 from .joiner import Piece, join_pieces
 from .journal import Entry
@@ -79,7 +80,7 @@ class ClipOutput:
 
     Attributes:
         alpha: Whether transparency is kept.
-        sound: The clip whose sound is taken, and what `plan_audio` said of it; None: there is none.
+        companions: What goes along with the pictures; None: nothing.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class ClipOutput:
         self.target, self._folder, self._codec, self._info, self._pick = target, folder, codec, info, pick
         self._quality = quality
         self.alpha = False
-        self.sound: tuple[Path, tuple[bool, ...]] | None = None
+        self.companions: Companions | None = None
 
     @contextmanager
     def piece(self, number: int, first: int) -> Iterator[Write]:  # noqa: ARG002 - pictures need it
@@ -109,7 +110,7 @@ class ClipOutput:
         """Join the pieces, with the sound, and put the file under its name."""
         whole = self._folder / self.target.name
         pieces = [Piece(self._piece(number), each.times, each.durations) for number, each in enumerate(entries)]
-        join_pieces(pieces, whole, self._info.time_base, alpha=self.alpha, sound=self.sound)
+        join_pieces(pieces, whole, self._info.time_base, alpha=self.alpha, companions=self.companions)
         _sync(whole)
         with writing(self.target):
             whole.replace(self.target)

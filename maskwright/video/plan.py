@@ -14,7 +14,7 @@ from ..imageio import LoadedImage
 from ..person import PersonOptions
 from ..types import Provenance
 from .codecs import Codec, choose_codec
-from .joiner import plan_audio, sound_codec
+from .companions import Companions, plan_companions, sound_codec
 from .journal import Entry, file_facts
 from .library import load_av, reading
 from .options import VideoOptions
@@ -34,7 +34,7 @@ class VideoPlan:
         source: The clip.
         target: What is written.
         codec: How.
-        audio: From `plan_audio`.
+        companions: What goes along with the pictures.
         options: How each frame is cut.
         video: How the clip is treated.
         person: Which parts of a person; None: no parts.
@@ -43,7 +43,7 @@ class VideoPlan:
     source: Path
     target: Path
     codec: Codec
-    audio: tuple[bool, ...]
+    companions: Companions
     options: CutoutOptions
     video: VideoOptions
     person: PersonOptions | None
@@ -61,7 +61,8 @@ class VideoPlan:
     @property
     def sound(self) -> str:
         """What becomes of the sound, in words."""
-        return "none" if not self.audio else "copied" if all(self.audio) else f"encoded as {self._sound_codec}"
+        sound = self.companions.sound
+        return "none" if not sound else "copied" if all(sound) else f"encoded as {self._sound_codec}"
 
     @property
     def _sound_codec(self) -> str:
@@ -97,7 +98,7 @@ class VideoPlan:
             whole = target == self.target
             output = ClipOutput(target, self.folder, self.codec, info, pick, quality=self.video.quality)
             output.alpha = whole and self.alpha
-            output.sound = (self.source, self.audio) if whole else None
+            output.companions = self.companions if whole else None
             made.append(output)
         return made
 
@@ -107,10 +108,12 @@ class VideoPlan:
         notes = [f"{note} (in {count} frames)" if count > 1 else note for note, count in counts.items()]
         if self.codec.even and any(side % 2 for side in info.size_hw):
             notes.append(f"{self.codec.name} takes even sizes only: the last row or column is there twice")
-        if not all(self.audio):
+        if not all(self.companions.sound):
             notes.append(f"the sound was encoded as {self._sound_codec}, since OUTPUT cannot hold it as it is")
-        if info.has_audio and not self.audio and self.video.audio != "none":
+        if info.has_audio and not self.companions.sound and self.video.audio != "none":
             notes.append("pictures hold no sound")
+        if self.companions.left_out:
+            notes.append(f"not carried over: {', '.join(self.companions.left_out)}")
         return tuple(notes)
 
 
@@ -146,8 +149,8 @@ def plan_video(
     if video.background_clip:
         with reading(video.background_clip), Path(video.background_clip).open("rb"):
             pass  # it is there, and may be read
-    audio = plan_audio(source, target, video.audio if codec.encoder else "none")
-    return VideoPlan(source, target, codec, audio, options, video, person)
+    companions = plan_companions(source, target, video.audio, keep_gps=options.keep_gps)
+    return VideoPlan(source, target, codec, companions, options, video, person)
 
 
 def _check_options(codec: Codec, options: CutoutOptions, video: VideoOptions, person: PersonOptions | None) -> None:

@@ -17,7 +17,7 @@ from ..errors import MediaError
 from ..imageio import LoadedImage
 from ..types import AnyArray
 from .colors import Colors, frame_to_array, read_colors
-from .library import load_av, reading
+from .library import load_av, main_stream, reading
 
 __all__ = ["ClipInfo", "Frame", "VideoReader", "start_of"]
 
@@ -92,9 +92,9 @@ class VideoReader:
         self._av = load_av()
         with reading(path):
             self._container = self._av.open(str(path))
-            if not self._container.streams.video:
+            self._stream = main_stream(self._container)
+            if self._stream is None:
                 raise MediaError(f"{path} holds no video", hint="check that it is the right file")
-            self._stream = self._container.streams.video[0]
             self._decoder = self._choose_decoder()
             self._packets = self._container.demux(self._stream)
             self._decoded = self._decode()
@@ -147,7 +147,7 @@ class VideoReader:
             self._check_end(after - 1 + duration, 2 * max(usual, duration))
 
     def _check_end(self, end: int, margin: int) -> None:
-        """See that the frames last as long as the file says, or at least the sound does.
+        """See that the frames last as long as the file says, or at least something else in it does.
 
         Args:
             end: Of the last frame, in units.
@@ -156,8 +156,9 @@ class VideoReader:
         info = self.info
         if end >= info.end - margin:
             return
-        if self._stream.duration is None and info.has_audio:  # what is stated is then that of whatever is longest
-            ends = [packet.pts * packet.time_base for packet in self._sound_packets() if packet.pts is not None]
+        if self._stream.duration is None:  # what is stated is then that of whatever is longest
+            timed = (packet for packet in self._other_packets() if packet.pts is not None)
+            ends = ((packet.pts + (packet.duration or 0)) * packet.time_base for packet in timed)
             if max(ends, default=Fraction(0)) - info.start >= (info.end - margin) * info.time_base:
                 return
         got, whole = (float(units * info.time_base) for units in (end, info.end))
@@ -165,9 +166,11 @@ class VideoReader:
             str(self.path), expected=f"{whole:.2f} s long", got=f"{got:.2f} s", hint="it was cut off: copy it again"
         )
 
-    def _sound_packets(self) -> Iterator[Any]:
+    def _other_packets(self) -> Iterator[Any]:
         with self._av.open(str(self.path)) as container:
-            yield from container.demux(container.streams.audio)
+            others = [*container.streams.audio, *container.streams.subtitles]
+            if others:
+                yield from container.demux(others)
 
     def _decode(self) -> Iterator[Any]:
         for packet in self._packets:
@@ -195,14 +198,17 @@ class VideoReader:
         start = start_of(self._container)
         seconds = Fraction(self._container.duration or 0, _MICROSECOND)
         rate = Fraction(stream.average_rate or stream.guessed_rate or 0)
-        duration = stream.duration or round(seconds / stream.time_base)
+        if stream.duration:
+            end = stream.duration + (stream.start_time or 0) - round(start / stream.time_base)
+        else:  # files that say how long they are as a whole count from 0, many of them
+            end = max(0, round((seconds - start) / stream.time_base))
         return ClipInfo(
             size_hw=size,
             rate=rate,
             time_base=stream.time_base,
             start=start,
             frames=stream.frames or round(seconds * rate),
-            end=duration + (stream.start_time or 0) - round(start / stream.time_base) if duration else 0,
+            end=end,
             colors=read_colors(frame),
             aspect=1 / aspect if turn[0] % 2 else aspect,
             turn=turn,
@@ -225,9 +231,10 @@ class VideoReader:
 
 def start_of(container: Any) -> Fraction:
     """The earliest time of a file's sound and pictures in seconds, in whole units of the video; 0 where it is below."""
-    streams = [*container.streams.video[:1], *container.streams.audio]
+    main = main_stream(container)
+    streams = [main, *container.streams.audio]
     starts = [stream.start_time * stream.time_base for stream in streams if stream.start_time is not None]
-    unit = container.streams.video[0].time_base
+    unit = main.time_base
     return max(Fraction(0), Fraction(math.floor(min(starts, default=0) / unit) * unit))
 
 

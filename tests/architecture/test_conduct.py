@@ -6,7 +6,7 @@ import ast
 
 DOORS = ("cli/", "batch/", "cluster.py", "server/", "comfyui/", "compat/")
 NATIVE = ("refine/elimination.py",)  # sets the number of threads of a library that SciPy has loaded
-NETWORK = ("models/store.py", "models/fetch.py", "server/")  # the files that may reach out of the process
+NETWORK = ("cluster.py", "models/store.py", "models/fetch.py", "server/")  # the files that may reach out of the process
 
 DANGEROUS_IMPORTS = {
     "pickle",

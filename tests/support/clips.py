@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-__all__ = ["packet_bytes", "read_clip", "write_clip"]
+__all__ = ["packet_bytes", "read_clip", "write_clip", "write_companions"]
 
 _EXACT = 4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
 
@@ -73,11 +73,11 @@ def write_clip(
     return path
 
 
-def _write_tone(container, stream, seconds):
+def _write_tone(container, stream, seconds, begin=Fraction(0)):
     for start in range(0, int(seconds * 48000), 960):
         wave = 0.3 * np.sin(np.arange(start, start + 960) / 48000 * 2 * np.pi * 440)
         frame = av.AudioFrame.from_ndarray((wave * 32767).astype(np.int16)[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        frame.sample_rate, frame.pts, frame.time_base = 48000, start + int(begin * 48000), Fraction(1, 48000)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 
@@ -119,3 +119,76 @@ def packet_bytes(path, kind="audio"):
             for packet in container.demux(stream)
             if packet.dts is not None
         ]
+
+
+_SUBTITLE_HEADER = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, Alignment, Encoding
+Style: Default,Arial,16,&Hffffff,2,0
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+_CODECS = {  # of pictures, sound and subtitles
+    ".mkv": ("mpeg4", "libopus", "subrip"),
+    ".mp4": ("mpeg4", "aac", "mov_text"),
+    ".mov": ("mpeg4", "aac", "mov_text"),
+    ".webm": ("libvpx-vp9", "libopus", "webvtt"),
+}
+
+
+def write_companions(path: Path, frames, *, start=Fraction(0), last_text=2) -> Path:
+    """A clip at 10 frames per second with all that may go along with its pictures.
+
+    Args:
+        path: Its suffix says the container, and the codecs.
+        frames: RGB.
+        start: When pictures, sound, subtitles and chapters begin, in seconds.
+        last_text: When the last subtitle begins, in seconds.
+    """
+    video, audio, text = _CODECS[path.suffix]
+    milliseconds = Fraction(1, 1000)
+    shift = int(start * 1000)
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream(video, rate=10)
+        pictures.height, pictures.width, pictures.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        sounds = [container.add_stream(audio, rate=48000, layout="mono") for _ in range(2)]
+        sounds[0].metadata.update({"language": "eng", "title": "Main"})
+        sounds[1].metadata["language"] = "spa"
+        sounds[1].disposition = av.stream.Disposition.default
+        texts = container.add_stream(text)
+        texts.codec_context.subtitle_header = _SUBTITLE_HEADER
+        texts.metadata["language"] = "fra"
+        container.metadata.update({"title": "My film", "artist": "Me", "location": "+48.1+011.5/", "software": "x"})
+        container.set_chapters(
+            [
+                {
+                    "id": id_,
+                    "start": begin + shift,
+                    "end": end + shift,
+                    "time_base": milliseconds,
+                    "metadata": {"title": name},
+                }
+                for id_, begin, end, name in ((1, 0, 1000, "One"), (2, 1000, 3000, "Two"))
+            ]
+        )
+        if path.suffix == ".mkv":
+            container.add_attachment("font.ttf", "application/x-truetype-font", b"FONT")
+            container.add_attachment("letter.txt", "text/plain", b"Dear all")
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels))
+            frame.pts, frame.time_base = index + int(start * 10), Fraction(1, 10)
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode(None))
+        for sound in sounds:
+            _write_tone(container, sound, len(frames) / 10, start)
+        for seconds in (0, 1, last_text):
+            words = f"Hello {seconds}".encode()
+            packet = av.Packet(len(words).to_bytes(2, "big") + words if text == "mov_text" else words)
+            packet.stream, packet.time_base = texts, milliseconds
+            packet.pts = packet.dts = seconds * 1000 + 100 + shift
+            packet.duration = 500
+            container.mux_one(packet)
+    return path

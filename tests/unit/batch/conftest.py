@@ -32,7 +32,7 @@ def open_batch(tmp_path, engine):
     """A batch from the folder `in` to the folder `out`, or what is named instead."""
 
     def make(source=tmp_path / "in", target=tmp_path / "out", *, choices=None, limits=None, **settings):
-        segmenter = open_segmenter("u2netp", engine=engine)
+        segmenter = open_segmenter("u2netp", engine=settings.pop("engine", engine))
         settings = Settings(settings.pop("options", CutoutOptions()), **settings)
         places = open_place(source), open_place(target)
         return Batch(*places, segmenter, settings, choices=choices or Choices(), limits=limits)

@@ -1,4 +1,5 @@
 import os
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -27,17 +28,27 @@ def test_which_picture_becomes_which_file(tmp_path, fill, open_batch, names, fla
 
 NAMES = st.builds(
     "{}{}.{}".format,
-    st.sampled_from(["", "a/", "A/", "a_b/", "a/b/"]),
-    st.sampled_from(["x", "X", "b_x", "a_x", "x.jpg"]),
+    st.sampled_from(["", "a/", "A/", "a_b/", "a/b/", "x.png/"]),
+    st.sampled_from(["x", "X", "b_x", "a_x", "x.jpg", "\u00e9", "e\u0301", "ss", "\u00df"]),
     st.sampled_from(["jpg", "png", "JPG"]),
 )
 
 
 @given(st.sets(NAMES, min_size=1, max_size=30), st.booleans())
-def test_no_two_pictures_share_a_file_even_where_case_does_not_count(names, flat):
+def test_no_two_pictures_share_a_file_even_where_neither_case_nor_normal_form_counts(names, flat):
     targets = name_targets(names, suffix=".png", flat=flat)
     assert targets.keys() == names
-    assert len({target.lower() for target in targets.values()}) == len(names)
+    compared = {unicodedata.normalize("NFD", target).casefold() for target in targets.values()}
+    assert len(compared) == len(names)
+    assert not any(one.startswith(f"{other}/") for one in compared for other in compared)  # no file where a folder is
+
+
+def test_a_folder_may_be_called_as_a_cut_out_is(tmp_path, fill, cut_all):
+    fill(tmp_path / "in", "x.jpg")
+    assert cut_all().written == 1
+    fill(tmp_path / "in", "x.png/y.jpg")  # later: x.png is a file among the cut-outs
+    assert cut_all().written == 1
+    assert sorted(path.suffix for path in (tmp_path / "out").glob("x*")) == [".png", ".png"]
 
 
 def test_cut_outs_inside_the_folder_are_not_cut_again(tmp_path, fill, open_batch):
