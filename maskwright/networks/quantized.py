@@ -89,12 +89,13 @@ def resize_in_order(x: Tensor, like: Tensor) -> Tensor:
     (top, bottom, up, down), (left, right, before, after) = (
         _neighbours(x.shape[side], like.shape[side], x.device) for side in (2, 3)
     )
-    upper, lower = x.index_select(2, top), x.index_select(2, bottom)  # (N, C, H, w)
-    out = upper.index_select(3, left) * (before * up[:, None])  # (N, C, H, W)
-    out += upper.index_select(3, right) * (after * up[:, None])
-    out += lower.index_select(3, left) * (before * down[:, None])
-    out += lower.index_select(3, right) * (after * down[:, None])
-    return out.to(x.dtype)
+    maps = x.permute(0, 2, 3, 1).contiguous()  # (N, h, w, C): a pixel's channels are copied as one piece
+    near, far = maps.index_select(2, left), maps.index_select(2, right)  # (N, h, W, C)
+    out = near.index_select(1, top).mul_((up[:, None] * before)[..., None])  # (N, H, W, C)
+    out += far.index_select(1, top).mul_((up[:, None] * after)[..., None])
+    out += near.index_select(1, bottom).mul_((down[:, None] * before)[..., None])
+    out += far.index_select(1, bottom).mul_((down[:, None] * after)[..., None])
+    return out.permute(0, 3, 1, 2)  # (N, C, H, W)
 
 
 def _neighbours(inputs: int, outputs: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -183,8 +183,9 @@ class TestWholeNumbers:
         path = quantize(exported, tmp_path / "small.onnx", "QInt8")
         _, network = load_network(path)
         alone, beside = noise(70, 100), 50 * noise(70, 100, seed=1)
-        assert abs(run_torch(network, alone) - run_onnx(path, alone)).max() < 1e-6
-        assert np.array_equal(run_torch(network, np.concatenate([alone, beside]))[:1], run_torch(network, alone))
+        together = run_torch(network, np.concatenate([alone, beside]))
+        for batch, result in zip((alone, beside), together, strict=True):
+            assert abs(result - run_onnx(path, batch)).max() < 1e-6
 
     def test_operators_in_another_order(self, exported, tmp_path):
         """The side maps come last in an export; here each comes as soon as it can."""
@@ -283,6 +284,7 @@ class TestOperatorsOfAQuantiser:
         with pytest.raises(ModelError, match=message):
             load_network(write_whole(tmp_path / "other.onnx", change=change))
 
+    @settings(deadline=None)
     @given(st.data())
     def test_changed_bytes_are_an_error_of_ours(self, tmp_path_factory, data):
         path = write_whole(tmp_path_factory.mktemp("changed") / "g.onnx")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -58,6 +58,7 @@ def test_an_empty_picture_gives_the_bias():
     assert torch.equal(layer(torch.zeros(1, 2, 3, 3)), torch.zeros(1, 1, 3, 3))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.tuples(*[st.integers(1, 9)] * 2), st.tuples(*[st.integers(0, 40)] * 2))
 def test_enlarged_maps_are_onnx_runtime_s_to_the_bit(small, more):
     import onnxruntime
