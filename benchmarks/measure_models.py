@@ -41,7 +41,8 @@ def find_jobs() -> list[dict[str, Any]]:
         network = next((weights.network for weights in card.weights if weights.network), None)
         path = next((found for found in map(default_store().find, card.weights) if found), None)
         files = {runtime: path for runtime in (runtimes_for(path) if path else ()) if network or runtime != "torch"}
-        if network and "torch" not in files:
+        # silueta computes in whole numbers, of which u2net's network with random weights would tell nothing.
+        if network and "torch" not in files and card.name != "silueta":
             files["torch"] = None
         for runtime, file in files.items():
             if not is_installed(runtime):

@@ -115,11 +115,14 @@ def open_node_segmenter(
     opener = functools.partial(open_managed, stay=stay)
     store = open_store(name, download=download)
     try:
-        return open_segmenter(name, device=device, compat=compat, store=store, opener=opener)
+        segmenter = open_segmenter(name, device=device, compat=compat, store=store, opener=opener)
     except LicenseNotAccepted as error:  # nobody can be asked in a node, but who puts a file there has decided
         files = " or ".join(weights.file for weights in find_card(name).weights if weights.sources)
         where = next((one for one in model_folders() if one.name == MODEL_FOLDERS[0]), store.home / "models")
         raise LicenseNotAccepted(error.what, hint=f"put {files} into {where}, which accepts it") from error
+    made_by = segmenter.provenance
+    _logger.info("%s: %s by %s on %s", made_by.model, made_by.weights, made_by.engine, made_by.device)
+    return segmenter
 
 
 def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:

@@ -247,6 +247,7 @@ _PUBLISHED: tuple[ModelCard, ...] = (
                 _official("55e59e0d8062d2f5d013f4725ee84782"),
                 _mirror("75da6c8d2f8096ec743d071951be73b4a8bc7b3e51d9a6625d63644f90ffeedb"),
                 size=44_173_029,
+                network="u2net",  # with weights of 8 bits
             ),
         ),
         license="not stated; derived from U-2-Net (Apache-2.0)",

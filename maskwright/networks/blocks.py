@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ __all__ = ["NestedU", "make_conv_norm", "resize_like"]
 # How deep the U of each stage is; 0 stands for one that dilates instead of shrinking.
 _ENCODER_DEPTHS = (7, 6, 5, 4, 0, 0)
 _DECODER_DEPTHS = (0, 4, 5, 6, 7)
+
+_Resize: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def resize_like(x: Tensor, like: Tensor) -> Tensor:
@@ -38,6 +41,8 @@ class _Conv(nn.Module):
 class _ResidualU(nn.Module):
     """A small U-Net that is added to its own input (RSU-4 to RSU-7)."""
 
+    resize: _Resize = staticmethod(resize_like)
+
     def __init__(self, depth: int, inputs: int, middle: int, outputs: int) -> None:
         super().__init__()
         self._depth = depth
@@ -61,7 +66,7 @@ class _ResidualU(nn.Module):
         for level in range(deepest, 0, -1):
             skip = skips.pop()
             if level < deepest:
-                x = resize_like(x, skip)
+                x = self.resize(x, skip)
             x = self.get_submodule(f"rebnconv{level}d")(torch.cat((x, skip), 1))
         return x + start
 
@@ -104,7 +109,12 @@ class NestedU(nn.Module):
         decoder: (middle, output) channels of stage 5d to 1d.
         classes: Channels of each side's map.
         sides: How many sides there are, counted from the finest.
+
+    Attributes:
+        resize: How a map is brought to another's height and width.
     """
+
+    resize: _Resize = staticmethod(resize_like)
 
     def __init__(
         self,
@@ -136,7 +146,7 @@ class NestedU(nn.Module):
         read = [skips.pop()]
         for number in range(5, 0, -1):
             skip = skips.pop()
-            x = torch.cat((resize_like(read[-1], skip), skip), 1)
+            x = torch.cat((self.resize(read[-1], skip), skip), 1)
             read.append(self.get_submodule(f"stage{number}d")(x))
         return [self.get_submodule(f"side{number}")(read[-number]) for number in range(1, self._sides + 1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .blocks import NestedU, resize_like
+from .blocks import NestedU
 
 __all__ = ["ISNet"]
 
@@ -37,4 +37,4 @@ class ISNet(NestedU):
             x: (N, 3, H, W), scaled by the model's recipe; any height and width.
         """
         sides = self.read_sides(self.conv_in(x))
-        return tuple(torch.sigmoid(resize_like(side, x)) for side in sides)  # (N, 1, H, W) each
+        return tuple(torch.sigmoid(self.resize(side, x)) for side in sides)  # (N, 1, H, W) each

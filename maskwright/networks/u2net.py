@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks import NestedU, resize_like
+from .blocks import NestedU
 
 __all__ = ["U2NET", "U2NETP"]
 
@@ -48,7 +48,7 @@ class U2NET(NestedU):
             x: (N, 3, H, W), scaled by the model's recipe; any height and width.
         """
         finest, *coarser = self.read_sides(x)
-        sides = [finest, *(resize_like(side, finest) for side in coarser)]  # (N, classes, H, W) each
+        sides = [finest, *(self.resize(side, finest) for side in coarser)]  # (N, classes, H, W) each
         return tuple(self._squash(logits) for logits in (self.outconv(torch.cat(sides, 1)), *sides))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 
 import numpy as np
@@ -13,7 +14,7 @@ import maskwright as mw
 from maskwright.anime import AnimeSegmenter, color_labels, open_anime
 from maskwright.comfyui import anime_nodes
 from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS
-from maskwright.engines import FakeEngine
+from maskwright.engines import FakeEngine, release_engines
 from maskwright.errors import (
     Error,
     HashMismatch,
@@ -23,9 +24,14 @@ from maskwright.errors import (
     ShapeError,
     WeightsMissing,
 )
+from maskwright.models.importing import import_weights
+from maskwright.models.store import Store, default_store
+from maskwright.networks import U2NET
 from maskwright.person import PersonOptions, open_person
 from maskwright.segmenters import open_segmenter
 from tests.doors.comfyui.conftest import Interrupted
+from tests.support.card import put_card
+from tests.support.exports import quantize, randomize, write_old_export
 from tests.support.networks import write_checkpoint
 
 NUMBERS = (240, 20, 10)
@@ -177,6 +183,31 @@ class TestImageSegmentation:
             held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
         assert held[-1] - held[0] < photo.nbytes // 4
+
+
+def test_a_small_quantised_u2net_in_siluetas_place_needs_no_onnx_runtime(photo, comfy, monkeypatch, tmp_path, caplog):
+    """silueta is u2net with weights of 8 bits; it cannot be had here, so a narrow one is imported as its file."""
+    torch.manual_seed(11)
+    narrow = randomize(U2NET(encoder=((8, 16),) * 6, decoder=((8, 16),) * 5).eval())
+    path = quantize(write_old_export(narrow, tmp_path / "narrow.onnx"), tmp_path / "small.onnx")
+    monkeypatch.setenv("MASKWRIGHT_HOME", str(tmp_path / "home"))
+    default_store.cache_clear()
+    import_weights(path, Store(tmp_path / "home"), name="silueta")
+    run = open_node("ImageSegmentation")
+    with caplog.at_level("INFO"):
+        expected = run(to_image(photo), "silueta", *OFF)[1]
+        release_engines()
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        alone = run(to_image(photo), "silueta", *OFF)[1]
+        card = put_card(monkeypatch)
+        managed = run(to_image(photo), "silueta", *OFF, device_mode="Prefer GPU")[1]
+    assert expected.std() > 0.005
+    assert torch.equal(alone, managed)
+    assert (alone - expected).abs().max() < 1e-4
+    assert [type(patcher.model) for patcher in card.on_card()] == [U2NET]
+    said = [line.split(" by ")[1] for line in caplog.messages if line.startswith("silueta: silueta.imported.onnx by ")]
+    assert [line.split(" ")[0] for line in said] == ["onnxruntime", "torch", "torch"]
+    assert [line.split(" ")[-1] for line in said] == ["cpu", "cpu", "cuda:0"]
 
 
 class TestISNetSegment:

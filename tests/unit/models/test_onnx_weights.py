@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 torch = pytest.importorskip("torch")
@@ -13,7 +15,7 @@ torch = pytest.importorskip("torch")
 from maskwright.errors import ModelError  # noqa: E402
 from maskwright.models.convert import load_network  # noqa: E402
 from maskwright.networks import U2NET, build_network  # noqa: E402
-from tests.support.exports import randomize, run_onnx, write_old_export  # noqa: E402
+from tests.support.exports import quantize, randomize, run_onnx, write_old_export  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -90,6 +92,7 @@ class TestRandomWeights:
         batch = noise(53, 87)
         assert name == "u2net"
         assert abs(run_torch(network, batch) - run_torch(narrow, batch)).max() < 1e-5
+        assert abs(run_torch(network, batch) - run_onnx(path, batch)).max() < 1e-4
 
 
 class TestWaysToStoreWeights:
@@ -161,6 +164,136 @@ class TestWaysToStoreWeights:
         _, again = load_network(rewrite(exported, tmp_path / "turned.onnx", change))
         batch = noise(64, 64)
         assert abs(run_torch(again, batch) - run_torch(network, batch)).max() < 1e-5
+
+
+class TestWholeNumbers:
+    """Files that a dynamic quantiser made: they agree to the last step, because every rounding is the same."""
+
+    @pytest.mark.weights
+    def test_published_u2netp_quantised_as_silueta_was(self, u2netp_store, tmp_path):
+        path = quantize(u2netp_store / "models" / "u2netp.onnx", tmp_path / "small.onnx")
+        name, network = load_network(path)
+        assert name == "u2netp"
+        batch = noise(320, 320)
+        assert abs(run_torch(network, batch) - run_onnx(path, batch)).max() < 1e-6
+        held = sum(value.nbytes for value in network.state_dict().values())
+        assert held < 1.2e6  # of 4.6 MB
+
+    def test_signed_weights_and_each_picture_with_steps_of_its_own(self, exported, tmp_path):
+        path = quantize(exported, tmp_path / "small.onnx", "QInt8")
+        _, network = load_network(path)
+        alone, beside = noise(70, 100), 50 * noise(70, 100, seed=1)
+        together = run_torch(network, np.concatenate([alone, beside]))
+        for batch, result in zip((alone, beside), together, strict=True):
+            assert abs(result - run_onnx(path, batch)).max() < 1e-6
+
+    def test_operators_in_another_order(self, exported, tmp_path):
+        """The side maps come last in an export; here each comes as soon as it can."""
+
+        def change(graph):
+            nodes, known = [*graph.node], {"input", "", *(tensor.name for tensor in graph.initializer)}
+            del graph.node[:]
+            while nodes:
+                ready = [node for node in nodes if known.issuperset(node.input)]
+                ready.sort(key=lambda node: node.op_type != "Conv")
+                graph.node.append(ready[0])
+                known.update(ready[0].output)
+                nodes.remove(ready[0])
+
+        path = rewrite(exported, tmp_path / "sorted.onnx", change)
+        convs = [[n.output[0] for n in onnx.load(each).graph.node if n.op_type == "Conv"] for each in (exported, path)]
+        assert convs[0] != convs[1]
+        batch = noise(64, 64)
+        assert abs(run_torch(load_network(path)[1], batch) - run_onnx(exported, batch)).max() < 1e-6
+
+    def test_a_network_whose_rounding_is_not_known(self, tmp_path):
+        exported = write_old_export(build_network("anime_unet"), tmp_path / "whole.onnx")
+        path = quantize(exported, tmp_path / "small.onnx")
+        with pytest.raises(
+            ModelError, match=r"with weights of 8 bits must be U-2-Net or IS-Net, got anime_unet; run it"
+        ):
+            load_network(path)
+
+    def test_maps_that_are_rounded_by_fixed_steps(self, exported, tmp_path):
+        def change(graph):
+            graph.initializer.append(numpy_helper.from_array(np.array(0.1, np.float32), "step"))
+            pair = [("QuantizeLinear", "input", "whole"), ("DequantizeLinear", "whole", "rounded")]
+            for op, source, target in reversed(pair):
+                graph.node.insert(0, helper.make_node(op, [source, "step"], [target]))
+            next(node for node in graph.node if node.op_type == "Conv").input[0] = "rounded"
+
+        with pytest.raises(
+            ModelError, match="what its layers see must be not rounded, got QuantizeLinear; run it with"
+        ):
+            load_network(rewrite(exported, tmp_path / "static.onnx", change))
+
+
+def write_whole(path, *, change=lambda nodes, values: None):
+    """One convolution in whole numbers, after `change(nodes, values)`."""
+    values = {
+        "w": np.arange(-13, 14, dtype=np.int8).reshape(1, 3, 3, 3),
+        "w_zero": np.array(0, np.int8),
+        "w_scale": np.array([0.1], np.float32),
+        "b": np.ones(1, np.float32),
+        "shape": np.array([1, -1, 1, 1]),
+    }
+    nodes = {
+        "quantise": helper.make_node("DynamicQuantizeLinear", ["image"], ["x", "x_scale", "x_zero"]),
+        "conv": helper.make_node("ConvInteger", ["x", "w", "x_zero", "w_zero"], ["sums"]),
+        "cast": helper.make_node("Cast", ["sums"], ["real"], to=TensorProto.FLOAT),
+        "scales": helper.make_node("Mul", ["x_scale", "w_scale"], ["scale"]),
+        "product": helper.make_node("Mul", ["real", "scale"], ["map"]),
+        "reshape": helper.make_node("Reshape", ["b", "shape"], ["bias"]),
+        "add": helper.make_node("Add", ["map", "bias"], ["out"]),
+    }
+    change(nodes, values)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])
+    result = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph([*nodes.values()], "g", [image], [result], constants)
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    return path
+
+
+class TestOperatorsOfAQuantiser:
+    def test_what_it_writes_is_one_layer(self, tmp_path):
+        with pytest.raises(ModelError, match="got 1 layers wired otherwise"):
+            load_network(write_whole(tmp_path / "one.onnx"))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda n, v: n["quantise"].output.pop(), "operators around weights w must be as a dynamic quantiser"),
+            (lambda n, v: n["conv"].output.pop(), "operators around weights w must be"),
+            (lambda n, v: n["conv"].input.__setitem__(0, "image"), "what makes image must be"),
+            (lambda n, v: n["conv"].input.__setitem__(2, "w_zero"), "operators around weights w must be"),
+            (lambda n, v: v.update(w_zero=np.array(0, np.uint8)), "operators around weights w must be"),
+            (lambda n, v: v.update(w_zero=np.zeros(2, np.int8)), "operators around weights w must be"),
+            (lambda n, v: v.update(w_scale=np.ones(3, np.float32)), "operators around weights w must be"),
+            (lambda n, v: v.update(w=np.zeros((0, 3, 3, 3), np.int8)), "operators around weights w must be"),
+            (lambda n, v: v.update(w=np.zeros((1, 3, 3, 3), np.float32)), "operators around weights w must be"),
+            (lambda n, v: n["cast"].attribute[0].__setattr__("i", TensorProto.FLOAT16), "operators around weights w"),
+            (lambda n, v: n["cast"].output.pop(), "what uses sums must be"),
+            (lambda n, v: n["scales"].input.pop(), "what uses x_scale must be"),
+            (lambda n, v: n["product"].input.append("scale"), "what uses real must be"),
+            (lambda n, v: v.update(b=np.ones(2, np.float32)), "bias bias must be"),
+            (lambda n, v: v.update(shape=np.array([7, 7])), "weights bias cannot be read .*; export it again"),
+        ],
+    )
+    def test_anything_else_is_refused(self, change, message, tmp_path):
+        with pytest.raises(ModelError, match=message):
+            load_network(write_whole(tmp_path / "other.onnx", change=change))
+
+    @settings(deadline=None)
+    @given(st.data())
+    def test_changed_bytes_are_an_error_of_ours(self, tmp_path_factory, data):
+        path = write_whole(tmp_path_factory.mktemp("changed") / "g.onnx")
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(bytes(content))
+        with pytest.raises(ModelError):
+            load_network(path)
 
 
 class TestRefused:
