@@ -19,7 +19,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TypeVar
 
@@ -45,7 +45,11 @@ SAMPLES = 6  # sample strips a picture is judged by, together at most a third of
 WINDOW = 1 << 15  # what deflate can look back
 SAMPLE_BYTES = 1 << 16  # at most, of one sample strip: twice what deflate can look back
 SMALL_BYTES = 1 << 18  # a picture up to here is its own sample
-FLAT = 13  # a picture that deflates by this factor is flat: a mask, a drawing
+# A picture that deflates by this factor is flat: a mask, a drawing, much that is transparent. It deflates quickly at
+# any level; and it may differ so much from strip to strip that run lengths, if the samples say that they are not much
+# longer, are tried on each.
+FLAT = 13
+NEAR = 1.3
 MAX_THREADS = 8
 
 _T = TypeVar("_T")
@@ -71,8 +75,6 @@ RUN_METHODS = (
 )
 FAST_METHODS = (*RUN_METHODS, _Method(UP, 5), _Method(PAETH, 5, price=1.04))
 SLOW_METHODS = (*RUN_METHODS, _Method(UP, 4, price=1.04), _Method(PAETH, 4, price=1.05))  # zlib searches half as fast
-# What is flat deflates quickly at any level, but differs too much from strip to strip to be judged by samples.
-FLAT_EFFORTS = ((1, zlib.Z_RLE), (6, zlib.Z_DEFAULT_STRATEGY))
 
 
 def encode_png(pixels: AnyArray, *, icc_profile: bytes | None = None, exif: bytes | None = None) -> bytes:
@@ -177,12 +179,15 @@ def _choose_methods(rows: AnyArray) -> Sequence[_Method]:
         return sum(len(_deflate(part, method)) for part in parts)
 
     methods = SLOW_METHODS if deflater is zlib else FAST_METHODS
-    sizes = _in_threads(size, methods)
-    best = min(zip(sizes, methods, strict=True), key=lambda tried: tried[0] * tried[1].price)[1]
+    sizes = dict(zip(methods, _in_threads(size, methods), strict=True))
+    best = min(methods, key=lambda method: sizes[method] * method.price)
     sampled = sum(bottom - top for top, bottom in samples) * rows[0].nbytes
-    if FLAT * min(sizes) < sampled:
-        return [_Method(best.filter_type, level, strategy) for level, strategy in FLAT_EFFORTS]
-    return [best]
+    least = min(sizes.values())
+    if FLAT * least >= sampled:
+        return [best]
+    runs = next(method for method in RUN_METHODS if method.filter_type == best.filter_type)
+    thorough = replace(runs, level=6, strategy=zlib.Z_DEFAULT_STRATEGY)
+    return [runs, thorough] if sizes[runs] < NEAR * least else [thorough]
 
 
 def _samples(height: int, row_bytes: int) -> list[tuple[int, int]]:
