@@ -55,7 +55,7 @@ def examine(store: Store) -> dict[str, dict[str, str]]:
         },
         "engines": _engines(),
         "extras": {extra: "installed" if util.find_spec(module) else "missing" for extra, module in _EXTRAS.items()},
-        "libraries": {name: _version(name) for name in ("numpy", "pillow", "scipy", "click", "filelock")},
+        "libraries": {name: _version(name) for name in ("numpy", "pillow", "scipy", "click", "filelock", "zlib-ng")},
         "store": {"home": str(store.home), "looked through": ", ".join(map(str, store.folders()))},
         "weights": _weights(store),
         "environment": {name: _without_password(os.environ[name]) for name in _SETTINGS if name in os.environ},

@@ -28,6 +28,7 @@ __all__ = ["CutoutOptions", "check_fit", "choose_part", "cut_with", "cutout", "m
 _logger = logging.getLogger(__name__)
 
 _FLOOR = np.float32(2 / 255)  # fainter than this is a network's noise, and would keep the background's colours
+_ROWS = 16
 _ALL_PARTS = "all"
 _ONE_CHANNEL = frozenset({"1", "F", "I", "I;16", "L", "P"})
 
@@ -108,7 +109,12 @@ def check_fit(segmenter: Segmenter, options: CutoutOptions) -> None:
 
 
 def make_cutout(
-    loaded: LoadedImage, result: SegmentResult, options: CutoutOptions, *, previous: FloatArray | None = None
+    loaded: LoadedImage,
+    result: SegmentResult,
+    options: CutoutOptions,
+    *,
+    previous: FloatArray | None = None,
+    spend: bool = False,
 ) -> Cutout:
     """The cut-out of a loaded picture whose mask is known: all that follows the network.
 
@@ -117,12 +123,16 @@ def make_cutout(
         result: What a segmenter said of it, with the `compat` of the options.
         options: How to cut.
         previous: (H, W) float32 in [0, 1], the opacity of a film's frame before, which automatic matting takes up.
+        spend: Whether the result may be overwritten, which saves a map of the picture's size; the cut-out's `mask` and
+            `masks` are then without meaning.
 
     Raises:
         OptionError: The model does not know the part.
     """
     result = choose_part(result, options.part)
-    return _cut_as_original(loaded, result, options) if options.compat else _cut(loaded, result, options, previous)
+    if options.compat:
+        return _cut_as_original(loaded, result, options)
+    return _cut(loaded, result, options, previous, spend=spend)
 
 
 def _check_part(part: str | None, parts: Collection[str], model: str) -> None:
@@ -188,19 +198,32 @@ def shape_mask(mask: FloatArray, options: CutoutOptions) -> FloatArray:
 
 
 def _cut(
-    loaded: LoadedImage, result: SegmentResult, options: CutoutOptions, previous: FloatArray | None = None
+    loaded: LoadedImage,
+    result: SegmentResult,
+    options: CutoutOptions,
+    previous: FloatArray | None = None,
+    *,
+    spend: bool = False,
 ) -> Cutout:
     mask = shape_mask(result.mask, options)
     alpha, foreground, notes = _refine(loaded.image, mask, options, previous)
     if loaded.alpha is not None:  # what was transparent stays so
         alpha = alpha * (loaded.alpha / np.float32(np.iinfo(loaded.alpha.dtype).max))
-    alpha = np.where(alpha < _FLOOR, np.float32(0), alpha)
+    alpha = _without_noise(alpha, into=alpha if spend else np.empty_like(alpha))
     rgba = compose.make_rgba(
         loaded.image, alpha, foreground=foreground, keep_hidden=options.keep_hidden, depth=options.depth
     )
     notes = (*loaded.notes, *notes)
     cut = Cutout(rgba, alpha, mask, result.provenance, notes=notes, **_carried(loaded, result, options))
     return finish_cutout(cut, loaded, options)
+
+
+def _without_noise(alpha: FloatArray, into: FloatArray) -> FloatArray:
+    """What is opaque enough to be seen, some rows at a time: what lies in between stays in the processor's cache."""
+    for start in range(0, len(alpha), _ROWS):
+        rows = slice(start, start + _ROWS)
+        np.multiply(alpha[rows], alpha[rows] >= _FLOOR, out=into[rows])
+    return into
 
 
 def _carried(loaded: LoadedImage, result: SegmentResult, options: CutoutOptions) -> dict[str, Any]:

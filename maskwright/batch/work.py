@@ -212,7 +212,7 @@ class Worker:
         """
         job = decoded.read.job
         result = self.segmenter.finish(output, decoded.prepared.placement)
-        cutout = _slim(make_cutout(decoded.image, result, self.settings.options))
+        cutout = _slim(make_cutout(decoded.image, result, self.settings.options, spend=True))
         del result
         data = cutout.to_bytes(self.settings.format, quality=self.settings.quality)
         entry = self._entry(job, decoded.read.sha256, digest(data), len(data))

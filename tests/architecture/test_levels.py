@@ -140,6 +140,7 @@ HOMES = {
     ],
     "transformers": ["detail/diffusers_files.py", "detail/diffusers_prompts.py", "detail/diffusers_single.py"],
     "uvicorn": ["server/"],
+    "zlib_ng": ["png.py"],
 }
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 import maskwright as mw
 from maskwright.engines import FakeEngine
 from maskwright.errors import OptionError
+from maskwright.imageio import load_image
 from maskwright.pipeline import CutoutOptions, choose_part, cut_with, cutout, make_cutout, segment, shape_mask
 from maskwright.refine import refine_alpha
 from maskwright.segmenters import open_segmenter
@@ -209,6 +210,17 @@ def test_a_network_s_faint_noise_keeps_no_background(depth):
     assert cutout(IMAGE, model=faint, options=CutoutOptions(depth=depth)).rgba.max() == 0
     kept = cutout(IMAGE, model=faint, options=CutoutOptions(depth=depth, keep_hidden=True))
     assert np.array_equal(np.round(kept.rgba[..., :3] / (257 if depth == 16 else 1)), IMAGE)
+
+
+@pytest.mark.parametrize("options", [CutoutOptions(), CutoutOptions(only_mask=True), CutoutOptions(feather=3)])
+def test_a_result_that_may_be_spent_gives_the_same_cut_out(segmenter, options):
+    loaded, result = load_image(IMAGE), segmenter(IMAGE)
+    before = result.mask.copy()
+    kept = make_cutout(loaded, result, options)
+    assert np.array_equal(result.mask, before)
+    spent = make_cutout(loaded, result, options, spend=True)
+    assert np.array_equal(spent.rgba, kept.rgba)
+    assert np.array_equal(spent.alpha, kept.alpha)
 
 
 def test_what_is_gone_in_8_bits_takes_its_colour_along(segmenter):

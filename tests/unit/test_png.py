@@ -46,7 +46,10 @@ def decode(data):
     width, height, depth, color_type, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
     assert rest == [0, 0, 0]
     step = CHANNELS[color_type] * depth // 8
-    raw = zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
+    reader = zlib.decompressobj()
+    raw = reader.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
+    assert reader.eof
+    assert not reader.unused_data
     size = width * step
     assert len(raw) == height * (1 + size)
     rows = [[0] * size]
@@ -59,6 +62,15 @@ def decode(data):
         rows.append(row)
     values = np.array(rows[1:], np.uint8).reshape(height, -1).view(">u2" if depth == 16 else np.uint8)
     return values.reshape(height, width, -1).squeeze(axis=2) if color_type == 0 else values.reshape(height, width, -1)
+
+
+@pytest.fixture(params=["zlib_ng", "zlib"])
+def deflater(request, monkeypatch):
+    """With the library that is installed, and without it."""
+    if request.param == "zlib":
+        monkeypatch.setattr(png, "deflater", zlib)
+    elif png.deflater is zlib:
+        pytest.skip("zlib-ng is not installed")
 
 
 def with_pillow(data):
@@ -114,16 +126,21 @@ def test_holds_exactly_the_pixels(height, width, channels, dtype, kind, seed):
         assert np.array_equal(with_pillow(data), expected)
 
 
-@pytest.mark.parametrize("method", [*png.METHODS, *png.FLAT_METHODS], ids=str)
+@pytest.mark.usefixtures("deflater")
+@pytest.mark.parametrize(
+    "method", sorted({*png.FAST_METHODS, *png.SLOW_METHODS, png._Method(png.UP, 6)}, key=str), ids=str
+)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 9), (9, 1), (13, 7)])
 def test_each_way_to_write_rows_is_valid(method, dtype, size_hw, monkeypatch):
     monkeypatch.setattr(png, "STRIP_BYTES", 64)  # several strips: the row above comes from the strip before
+    monkeypatch.setattr(png, "WINDOW", 100)
     monkeypatch.setattr(png, "_choose_methods", lambda _: [method])
     pixels = make_pixels((*size_hw, 4), dtype, "noise", 3)
     assert np.array_equal(decode(encode_png(pixels)), pixels)
 
 
+@pytest.mark.usefixtures("deflater")
 @pytest.mark.parametrize("kind", ["noise", "flat", "ramp"])
 def test_big_pictures_are_many_strips(kind):
     pixels = make_pixels((700, 531, 4), np.uint8, kind, 1)
@@ -135,12 +152,37 @@ def test_big_pictures_are_many_strips(kind):
     assert np.array_equal(np.dstack([loaded.image, loaded.alpha]), deep)
 
 
+@pytest.mark.usefixtures("deflater")
+def test_a_strip_looks_back_into_the_one_before(monkeypatch):
+    pair = make_pixels((2, 3000), np.uint8, "noise", 5)
+    pixels = np.concatenate([pair] * 20)
+    monkeypatch.setattr(png, "STRIP_BYTES", 2 * 3001)
+    monkeypatch.setattr(png, "_choose_methods", lambda _: [png._Method(png.UP, 6)])
+    data = encode_png(pixels)
+    assert np.array_equal(decode(data), pixels)
+    assert len(data) < 1.5 * 3 * 3000  # three rows are new, the other thirty-seven are those
+
+
+def test_without_the_library_the_pixels_are_the_same(run_python, tmp_path):
+    pixels = make_pixels((700, 531, 4), np.uint8, "ramp", 1)
+    code = (
+        "import sys; sys.modules['zlib_ng'] = None\n"
+        "import numpy as np; from maskwright import png; assert png.deflater is png.zlib\n"
+        "open('ours.png', 'wb').write(png.encode_png(np.load('pixels.npy')))"
+    )
+    np.save(tmp_path / "pixels.npy", pixels)
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(with_pillow((tmp_path / "ours.png").read_bytes()), pixels)
+
+
 def test_views_are_written_as_they_look():
     pixels = make_pixels((40, 30, 4), np.uint16, "noise", 2)
     for view in (pixels[::-2, 3:20], pixels.transpose(1, 0, 2), pixels[..., ::-1], pixels[..., 1]):
         assert np.array_equal(decode(encode_png(view)), view)
 
 
+@pytest.mark.usefixtures("deflater")
 def test_bytes_do_not_depend_on_threads(monkeypatch):
     pixels = make_pixels((600, 700, 4), np.uint8, "ramp", 0) ^ make_pixels((600, 700, 4), np.uint8, "noise", 0) // 64
     files = []
@@ -160,6 +202,7 @@ def test_profile_and_exif_are_read_back():
         assert image.getexif()[0x0132] == "2024:01:02 03:04:05"
 
 
+@pytest.mark.usefixtures("deflater")
 @pytest.mark.parametrize(
     "photo", ["anime_girl_lawn", "cars_two", "coffee", "groceries", "icecream", "person_skateboard", "lion"]
 )
@@ -172,6 +215,7 @@ def test_not_much_bigger_than_pillow(photo):
         assert len(encode_png(pixels)) <= 1.1 * pillow_size(pixels)
 
 
+@pytest.mark.usefixtures("deflater")
 def test_flat_art_is_not_much_bigger_than_pillow():
     blocks = np.kron(np.random.default_rng(1).integers(0, 255, (20, 20, 3)), np.ones((40, 40, 1))).astype(np.uint8)
     assert len(encode_png(blocks)) <= 1.1 * pillow_size(blocks)

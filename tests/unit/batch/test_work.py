@@ -100,7 +100,7 @@ def test_a_cut_out_that_cannot_be_read_back_keeps_its_picture(tmp_path, fill, op
 def test_a_picture_that_changes_while_it_is_cut_is_kept(tmp_path, fill, open_batch, monkeypatch):
     picture = fill(tmp_path / "in", "x.jpg") / "x.jpg"
     real = work.make_cutout
-    monkeypatch.setattr(work, "make_cutout", lambda *a: (picture.write_bytes(b"longer" * 99), real(*a))[1])
+    monkeypatch.setattr(work, "make_cutout", lambda *a, **k: (picture.write_bytes(b"longer" * 99), real(*a, **k))[1])
     with open_batch(delete_input=True) as batch:
         report = batch.run(batch.plan())
     assert picture.exists()
