@@ -71,7 +71,7 @@ def above(tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("-c", "import maskwright as mw, maskwright.errors, sys; print(mw.__name__, mw.__version__, mw.cutout.__name__)"),
+        ("-c", "import maskwright as mw, maskwright.errors; print(mw.__version__, mw.cutout.__name__)"),
         ("-c", "from maskwright import *; from maskwright.errors import Error; print(anime_face.__name__)"),
         ("-c", "import maskwright as mw, importlib; importlib.reload(mw); print(mw.__version__)"),
         ("-m", "maskwright", "--version"),
