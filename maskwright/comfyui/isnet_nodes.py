@@ -13,7 +13,8 @@ from ..models.convert import load_network
 from ..pipeline import cut_with
 from ..refine import compose, masks
 from ..segmenters import Segmenter, open_segmenter
-from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_mask
+from ..types import AnyArray
+from .convert import image_to_arrays, make_empty_mask, stack_rows
 from .engine import open_module
 from .host import each, list_files, model_folders, open_node_segmenter, open_store, place_of
 from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket, switch
@@ -71,24 +72,23 @@ class ISNetSegment:
         compat: bool = False,
         soft: bool = False,
         download: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """The cut-outs and the masks."""
         if not (enabled and len(images)):
-            return images, make_empty_mask(images).new_zeros(images.shape[:3])
+            return images.cpu().float(), make_empty_mask(images).new_zeros(images.shape[:3])
         segmenter = _open(isnet_model, device_mode, _PROGRAM if compat else False, download)
         options = CutoutOptions(threshold=None if soft else threshold)
-        cutouts, alphas = [], []
-        for picture in each(image_to_arrays(images), len(images), segmenter):
-            if compat:
-                mask = segmenter(picture).mask
-                mask = mask if soft else masks.threshold(mask, threshold, strict=True)
-                rgba = compose.make_rgba(picture[..., :3], mask, keep_hidden=True)
-            else:
+
+        def cut(picture: AnyArray) -> tuple[AnyArray, AnyArray]:
+            if not compat:
                 cutout = cut_with(segmenter, load_image(picture), options)
-                rgba, mask = cutout.rgba, cutout.alpha
-            cutouts.append(rgba)
-            alphas.append(mask)
-        return arrays_to_image(cutouts), arrays_to_mask(alphas)
+                return cutout.rgba, cutout.alpha
+            mask = segmenter(picture).mask
+            mask = mask if soft else masks.threshold(mask, threshold, strict=True)
+            return compose.make_rgba(picture[..., :3], mask, keep_hidden=True), mask
+
+        pictures = each(image_to_arrays(images), len(images), segmenter)
+        return stack_rows(map(cut, pictures), len(images))
 
 
 def _open(module: Any, device_mode: str, compat: bool | str, download: bool) -> Segmenter:

@@ -478,7 +478,9 @@ class TestPictures:
     def test_a_trimap_from_a_mask(self):
         mask = torch.zeros(2, 40, 40)
         mask[:, 10:30, 10:30] = 1
-        (trimap,) = open_node("MaskwrightMakeTrimap")(mask, 240, 10, 4)
+        (trimap,) = open_node("MaskwrightMakeTrimap")(
+            mask, foreground_threshold=240, background_threshold=10, erode_size=4
+        )
         assert set(trimap.unique().tolist()) == {0.0, 0.5, 1.0}
 
     def test_the_preview_shows_the_board_where_nothing_is(self):
