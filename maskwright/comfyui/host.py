@@ -23,6 +23,7 @@ __all__ = [
     "MODEL_FOLDERS",
     "each",
     "find_file",
+    "folders_of",
     "follow",
     "list_files",
     "make_output_path",
@@ -49,15 +50,16 @@ def _module(name: str) -> Any:
 
 def model_folders() -> tuple[Path, ...]:
     """The folders of ComfyUI in which weights may lie; none outside ComfyUI."""
+    return tuple(dict.fromkeys(folder for kind in MODEL_FOLDERS for folder in folders_of(kind)))
+
+
+def folders_of(kind: str) -> tuple[Path, ...]:
+    """The folders of one kind, whatever they are called; none outside ComfyUI."""
     folder_paths = _module("folder_paths")
     if folder_paths is None:
         return ()
-    known = getattr(folder_paths, "folder_names_and_paths", {})
-    folders = [
-        Path(folder) for kind in MODEL_FOLDERS if kind in known for folder in folder_paths.get_folder_paths(kind)
-    ]
-    models = Path(folder_paths.models_dir)
-    return tuple(dict.fromkeys([*folders, *(models / kind for kind in MODEL_FOLDERS)]))
+    known = folder_paths.get_folder_paths(kind) if kind in folder_paths.folder_names_and_paths else ()
+    return tuple(dict.fromkeys(map(Path, [*known, Path(folder_paths.models_dir) / kind])))
 
 
 def open_store(name: str = "", *, download: bool = False) -> Store:
@@ -118,20 +120,20 @@ def open_node_segmenter(
         return open_segmenter(name, device=device, compat=compat, store=store, opener=opener)
     except LicenseNotAccepted as error:  # nobody can be asked in a node, but who puts a file there has decided
         files = " or ".join(weights.file for weights in find_card(name).weights if weights.sources)
-        where = next((one for one in model_folders() if one.name == MODEL_FOLDERS[0]), store.home / "models")
+        where = (*folders_of(MODEL_FOLDERS[0]), store.home / "models")[0]
         raise LicenseNotAccepted(error.what, hint=f"put {files} into {where}, which accepts it") from error
 
 
 def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of the files in ComfyUI's folders of one kind, to choose from.
+    """The files in ComfyUI's folders of one kind, to choose from: their paths below the folder.
 
     Args:
-        kind: A folder of ComfyUI's `models`.
+        kind: A kind of models.
         suffixes: Endings that count, with their dots.
     """
-    folders = [folder for folder in model_folders() if folder.name == kind]
-    names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
-    return sorted(name for name in names if name.lower().endswith(suffixes))
+    found = [(folder, path) for folder in folders_of(kind) for path in folder.rglob("*")]
+    fitting = {str(path.relative_to(folder)) for folder, path in found if path.suffix.lower() in suffixes}
+    return sorted(fitting)
 
 
 def make_output_path(prefix: str, suffix: str) -> tuple[Path, str]:

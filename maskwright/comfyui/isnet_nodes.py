@@ -16,7 +16,7 @@ from ..segmenters import Segmenter, open_segmenter
 from ..types import AnyArray
 from .convert import image_to_arrays, make_empty_mask, stack_rows
 from .engine import open_module
-from .host import each, list_files, model_folders, open_node_segmenter, open_store, place_of
+from .host import each, folders_of, list_files, open_node_segmenter, open_store, place_of
 from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket, switch
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["ISNetLoader", "ISNetSegment"]
 
 _DEFAULT = "isnet-general-use"
 _PROGRAM = "art-venture"
+_FOLDER = "isnet"
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".onnx")
 _MARK = "maskwright_model"  # on a loaded module: the catalog row whose pictures it was trained on
 
@@ -112,20 +113,20 @@ class ISNetLoader:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         """ComfyUI's description of the inputs."""
-        return {"required": {"model_name": choice(list_files("isnet", _SUFFIXES), "A file in models/isnet.")}}
+        return {"required": {"model_name": choice(list_files(_FOLDER, _SUFFIXES), "A file in models/isnet.")}}
 
     def load_isnet(self, model_name: str) -> tuple[Any]:
         """The network, marked with the model it is."""
-        folders = [folder for folder in model_folders() if folder.name == "isnet"]
+        folders = folders_of(_FOLDER)
         path = next((folder / model_name for folder in folders if (folder / model_name).is_file()), None)
-        if path is None or Path(model_name).name != model_name:
+        if path is None or ".." in Path(model_name).parts or Path(model_name).is_absolute():
             raise WeightsMissing(
                 f"IS-Net {model_name}",
                 expected=f"in one of {', '.join(map(str, folders))}",
                 got="none",
                 hint="put it there, then press R",
             )
-        known = _find_weights(model_name)
+        known = _find_weights(path.name)
         network = None
         if known is not None:
             open_store().check(path, known[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,8 +250,17 @@ class TestISNetLoader:
         with pytest.raises(HashMismatch, match=r"^ISNetLoader: .*isnetis\.ckpt"):
             open_node("ISNetLoader")("isnetis.ckpt")
 
-    @pytest.mark.parametrize("name", ["absent.pth", "../isnet/mine.pth"])
+    def test_folders_of_any_name_and_those_below_are_looked_through(self, folder, comfy):
+        """As `extra_model_paths.yaml` adds them."""
+        name = str(Path("below") / "mine.pth")
+        (comfy.models.parent / "elsewhere" / "below").mkdir(parents=True)
+        write_checkpoint(comfy.models.parent / "elsewhere" / name, "isnet_base")
+        assert NODE_CLASS_MAPPINGS["ISNetLoader"].INPUT_TYPES()["required"]["model_name"][0] == [name]
+        assert isinstance(open_node("ISNetLoader")(name)[0], torch.nn.Module)
+
+    @pytest.mark.parametrize("name", ["absent.pth", "../isnet/mine.pth", "{folder}/mine.pth"])
     def test_what_is_not_in_the_folder_is_not_loaded(self, folder, name):
+        name = name.format(folder=folder)
         write_checkpoint(folder / "mine.pth", "isnet_base")
         with pytest.raises(WeightsMissing, match=r"^ISNetLoader: IS-Net .* must be in one of"):
             open_node("ISNetLoader")(name)
