@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -38,6 +39,9 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
+_WHEELS = {"cpu": "onnxruntime", "gpu": "onnxruntime-gpu", "person": "ai-edge-litert"}  # what extras bring
+_EITHER = re.compile(r'"maskwright\[cpu\]",? or "maskwright\[gpu\]"( for NVIDIA; never both)?')
+_EXTRA = re.compile(r'"maskwright\[(\w+)\]"')
 # Folder kinds of ComfyUI (`extra_model_paths.yaml` adds to them) in which weights of ours may lie: its own, and those
 # that the packs with these nodes have made.
 MODEL_FOLDERS = ("maskwright", "background_removal", "onnx", "isnet", "rembg", "u2net", "mediapipe", "anime_seg")
@@ -241,8 +245,20 @@ def named(node_id: str) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        kind = type(error)
-        raise kind(f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=error.hint) from error
+        kind, hint = type(error), _name_wheels(error.hint)
+        raise kind(f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=hint) from error
+
+
+def _name_wheels(hint: str | None) -> str | None:
+    """A cure with wheels in the place of extras: the pack is a folder, and no extra of it can be installed.
+
+    Of the two builds of ONNX Runtime it names the one for the device ComfyUI computes on.
+    """
+    if not hint or "maskwright[" not in hint:
+        return hint
+    here, other = ("gpu", "cpu") if find_device().startswith("cuda") else ("cpu", "gpu")
+    hint = _EITHER.sub(f"{_WHEELS[here]}, never beside {_WHEELS[other]}", hint)
+    return _EXTRA.sub(lambda found: _WHEELS.get(found[1], found[0]), hint)
 
 
 def show(image: Any) -> dict[str, Any]:

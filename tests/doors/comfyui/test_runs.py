@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from maskwright.comfyui import anime_nodes
 from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS
 from maskwright.engines import FakeEngine
 from maskwright.errors import (
+    EngineUnavailable,
     Error,
     HashMismatch,
     LicenseNotAccepted,
@@ -145,6 +147,20 @@ class TestImageSegmentation:
             "turn on download at the node",
         ):
             assert words in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("device", "wheel"), [("cpu", "onnxruntime, never beside onnxruntime-gpu"), ("cuda", "onnxruntime-gpu, never")]
+    )
+    def test_a_missing_library_is_named_by_its_wheel(self, comfy, monkeypatch, device, wheel):
+        """The pack is a folder: `maskwright[cpu]` would install another copy, if anything."""
+        for name in ("onnxruntime", "ai_edge_litert"):
+            monkeypatch.setitem(sys.modules, name, None)
+        management = sys.modules["comfy.model_management"]
+        monkeypatch.setattr(management, "get_torch_device", lambda: torch.device(device))
+        with pytest.raises(EngineUnavailable, match=rf"^MaskwrightLoadModel: .*; pip install {wheel}"):
+            open_node("MaskwrightLoadModel")("birefnet-general")
+        with pytest.raises(EngineUnavailable, match=r"^APersonMaskGenerator: .*; pip install ai-edge-litert$"):
+            open_node("APersonMaskGenerator")(torch.rand(1, 8, 8, 3), model="selfie-multiclass")
 
     def test_progress_moves_once_a_picture_and_cancel_is_heard_between(self, photo, comfy):
         run = open_node("ImageSegmentation")
