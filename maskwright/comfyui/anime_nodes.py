@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..anime import PALETTE, AnimeSegmenter, AnimeSize, color_labels
 from ..geometry import fit_placement
 from ..models.catalog import find_card
-from .convert import arrays_to_image, arrays_to_mask, image_to_arrays
+from ..types import AnyArray, SegmentResult
+from .convert import image_to_arrays, make_empty_image, stack_rows
 from .host import each, open_node_segmenter
 from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket, switch
 
@@ -72,17 +75,22 @@ class AnimeFaceSegmenter:
             character = open_node_segmenter("isnet-anime", compat="controlnet-aux" if compat else False, **place)
         segmenter = AnimeSegmenter(face, character, compat=compat)
         pictures = each(image_to_arrays(image), len(image), face, character)
-        found = [segmenter(picture, size=output_size) for picture in pictures]
-        maps = [color_labels(result.labels) for result in found if result.labels is not None]
-        parts = (arrays_to_mask([result.masks[part] for result in found]) for part in _PARTS)
-        return arrays_to_image(maps), arrays_to_mask([result.mask for result in found]), *parts
+        found = (segmenter(picture, size=output_size) for picture in pictures)
+        return stack_rows(map(_arrays, found), len(image))
+
+
+def _arrays(result: SegmentResult) -> tuple[AnyArray, ...]:
+    """What the outputs are of a picture."""
+    labels = np.asarray(result.labels)  # the face network's family has them
+    return color_labels(labels), result.mask, *(result.masks[part] for part in _PARTS)
 
 
 def _make_empty(image: Tensor, output_size: AnimeSize) -> tuple[Tensor, ...]:
     """No maps and no masks, in the size they would have."""
+    none = make_empty_image(image)
     size_hw = int(image.shape[1]), int(image.shape[2])
     if output_size == "network":
         pre = find_card("anime-face").recipe.pre
         size_hw = fit_placement(size_hw, pre.size_hw, pre.fit).box_hw
-    mask = image.new_zeros((0, *size_hw))
-    return image.new_zeros((0, *size_hw, 3)), mask, *[mask] * len(_PARTS)
+    maps = none.new_zeros((0, *size_hw, 3))
+    return maps, *[maps[..., 0]] * (1 + len(_PARTS))

@@ -11,7 +11,7 @@ from ..detail import Seg, Segs
 from ..detail.resample import as_frames, resize_frames
 from ..types import FloatArray
 from .control import SegControlNet
-from .convert import segs_to_value
+from .convert import as_image, segs_to_value
 from .inputs import Declaration, fraction, socket
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class ApplyControlNet:
         """The segments with the ControlNet."""
         given = Segs.from_tuple(segs)
         pictures = None
-        if control_image is not None:
-            pictures = resize_frames(as_frames(control_image, "control_image"), given.size_hw)
+        if control_image is not None and len(control_image):
+            pictures = resize_frames(as_frames(as_image(control_image), "control_image"), given.size_hw)
 
         def controlled(seg: Seg) -> Seg:
             crop = None if pictures is None else _crop(pictures, seg)

@@ -8,7 +8,7 @@ ComfyUI's LoadImage gives 1 - alpha as its MASK: `InvertMask` after it makes tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -25,6 +25,8 @@ __all__ = [
     "SegsValue",
     "arrays_to_image",
     "arrays_to_mask",
+    "as_image",
+    "as_mask",
     "image_to_arrays",
     "image_to_colors",
     "make_empty_image",
@@ -32,6 +34,7 @@ __all__ = [
     "mask_to_arrays",
     "segs_to_value",
     "spread",
+    "stack_rows",
     "work_on_segs",
 ]
 
@@ -72,6 +75,31 @@ def image_to_colors(image: Tensor) -> Iterator[FloatArray]:
 
 def _pictures(image: Tensor) -> Iterator[FloatArray]:
     """(H, W, 3) or (H, W, 4) float32, clipped to [0, 1]."""
+    _check_image(image)
+    for number, one in enumerate(image):
+        picture: FloatArray = one.detach().cpu().float().numpy()
+        _check_finite(picture, f"picture {number} of IMAGE")
+        yield _with_colors(picture.clip(0, 1))
+
+
+def as_image(image: Tensor) -> Tensor:
+    """A batch as it is, values beyond [0, 1] too, in one form: (B, H, W, 3 or 4) float32 on the CPU.
+
+    Args:
+        image: As for `image_to_arrays`.
+
+    Raises:
+        ShapeError, RangeError: As `image_to_arrays`.
+    """
+    _check_image(image)
+    image = image.detach().cpu().float()
+    for number, one in enumerate(image):
+        _check_finite(one.numpy(), f"picture {number} of IMAGE")
+    colored: Tensor = _with_colors(image)
+    return colored
+
+
+def _check_image(image: Tensor) -> None:
     if image.ndim != 4 or image.shape[3] not in _CHANNELS or 0 in image.shape[1:3]:
         raise ShapeError(
             "IMAGE",
@@ -79,53 +107,55 @@ def _pictures(image: Tensor) -> Iterator[FloatArray]:
             got=str(tuple(image.shape)),
             hint="connect an IMAGE output",
         )
-    for number, one in enumerate(image):
-        picture: FloatArray = one.detach().cpu().float().numpy()
-        if not np.isfinite(picture).all():
-            raise RangeError(
-                f"picture {number} of IMAGE",
-                expected="finite numbers",
-                got="NaN or infinity",
-                hint="look at the node before this one",
-            )
-        picture = picture.clip(0, 1)
-        if picture.shape[2] == 1:
-            picture = picture.repeat(3, axis=2)
-        elif picture.shape[2] == 2:
-            picture = picture[..., [0, 0, 0, 1]]
-        yield picture
 
 
-def mask_to_arrays(mask: Tensor) -> Iterator[FloatArray]:
-    """The masks of a batch, one at a time: (H, W) float32 in [0, 1].
+def _check_finite(values: FloatArray, name: str) -> None:
+    if not np.isfinite(values).all():
+        raise RangeError(
+            name, expected="finite numbers", got="NaN or infinity", hint="look at the node before this one"
+        )
+
+
+def _with_colors(picture: Any) -> Any:
+    """Gray as RGB, gray and alpha as RGBA; RGB and RGBA as they are. Of arrays and of tensors."""
+    channels = {1: [0, 0, 0], 2: [0, 0, 0, 1]}.get(picture.shape[-1])
+    return picture if channels is None else picture[..., channels]
+
+
+def as_mask(mask: Tensor) -> Tensor:
+    """A batch of masks as it is, values beyond [0, 1] too, in one form: (B, H, W) float32 on the CPU.
 
     Args:
         mask: (B, H, W) float; (H, W) and (B, 1, H, W), which some packs hand out, are taken for it.
 
     Raises:
         ShapeError: Another array.
-        RangeError: A mask that holds NaN or infinity.
     """
+    given = tuple(mask.shape)
     if mask.ndim == 2:
         mask = mask[None]  # (1, H, W)
     if mask.ndim == 4 and mask.shape[1] == 1:
         mask = mask[:, 0]  # (B, H, W)
     if mask.ndim != 3 or 0 in mask.shape[1:]:
         raise ShapeError(
-            "MASK",
-            expected="(B, H, W) with at least one pixel",
-            got=str(tuple(mask.shape)),
-            hint="connect a MASK output",
+            "MASK", expected="(B, H, W) with at least one pixel", got=str(given), hint="connect a MASK output"
         )
-    for number, one in enumerate(mask):
-        values: FloatArray = one.detach().cpu().float().numpy()
-        if not np.isfinite(values).all():
-            raise RangeError(
-                f"mask {number} of MASK",
-                expected="finite numbers",
-                got="NaN or infinity",
-                hint="look at the node before this one",
-            )
+    return mask.detach().cpu().float()
+
+
+def mask_to_arrays(mask: Tensor) -> Iterator[FloatArray]:
+    """The masks of a batch, one at a time: (H, W) float32 in [0, 1].
+
+    Args:
+        mask: As for `as_mask`.
+
+    Raises:
+        ShapeError: As `as_mask`.
+        RangeError: A mask that holds NaN or infinity.
+    """
+    for number, one in enumerate(as_mask(mask)):
+        values: FloatArray = one.numpy()
+        _check_finite(values, f"mask {number} of MASK")
         yield values.clip(0, 1)
 
 
@@ -169,14 +199,44 @@ def arrays_to_mask(masks: Sequence[FloatArray]) -> Tensor:
     return torch.from_numpy(np.stack(masks).astype(np.float32, copy=False))
 
 
+def stack_rows(rows: Iterable[Sequence[AnyArray]], count: int) -> tuple[Tensor, ...]:
+    """IMAGE and MASK outputs of what a node makes of each picture; only one picture's arrays are held at a time.
+
+    Args:
+        rows: For each picture its arrays, in the order of the outputs: (H, W) masks and (H, W, C) pictures, uint8 or
+            float in [0, 1]; each output's of one size.
+        count: How many pictures they are; at least one.
+    """
+    import torch
+
+    outputs: list[FloatArray] = []
+    for number, row in enumerate(rows):
+        outputs = outputs or [np.zeros((count, *values.shape), np.float32) for values in row]
+        for output, values in zip(outputs, row, strict=True):
+            if values.any():  # what is never written to takes no memory
+                output[number] = values / np.float32(255) if values.dtype == np.uint8 else values
+    return tuple(torch.from_numpy(output) for output in outputs)
+
+
 def make_empty_image(image: Tensor, channels: int = 3) -> Tensor:
-    """IMAGE of no pictures, of the size of another: (0, H, W, channels)."""
-    return image.new_zeros((0, *image.shape[1:3], channels))
+    """IMAGE of no pictures, of the size of another: (0, H, W, channels).
+
+    Raises:
+        ShapeError: As `image_to_arrays`.
+    """
+    import torch
+
+    _check_image(image)
+    return torch.zeros(0, *image.shape[1:3], channels)
 
 
 def make_empty_mask(image: Tensor) -> Tensor:
-    """MASK of no masks, of the size of an IMAGE: (0, H, W)."""
-    return image.new_zeros((0, *image.shape[1:3]))
+    """MASK of no masks, of the size of an IMAGE: (0, H, W).
+
+    Raises:
+        ShapeError: As `image_to_arrays`.
+    """
+    return make_empty_image(image)[..., 0]
 
 
 def segs_to_value(segs: Segs, records: Mapping[int, Any] = MappingProxyType({})) -> SegsValue:

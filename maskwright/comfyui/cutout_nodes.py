@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..imageio import Cutout, load_image
 from ..pipeline import CutoutOptions, cut_with
-from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_image, make_empty_mask
+from ..types import AnyArray
+from .convert import image_to_arrays, make_empty_image, make_empty_mask, stack_rows
 from .host import each, open_node_segmenter
 from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket
 
@@ -103,7 +106,7 @@ class ImageSegmentation:
         download: bool = False,
         segmenter: Any = None,
         device_mode: str = "AUTO",
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """The cut-outs, their opacity, and the garments of the clothes model."""
         numbers = (
             alpha_matting_foreground_threshold,
@@ -131,15 +134,8 @@ class ImageSegmentation:
         if segmenter is None:
             segmenter = open_node_segmenter(model, compat=compat, download=download, device_mode=device_mode)
         pictures = each(image_to_arrays(images), len(images), segmenter)
-        cutouts = [cut_with(segmenter, load_image(picture), options) for picture in pictures]
-        upper, lower, full = (_stack_part(cutouts, part) for part in _GARMENTS)
-        return (
-            arrays_to_image([cutout.rgba for cutout in cutouts]),
-            arrays_to_mask([cutout.alpha for cutout in cutouts]),
-            upper,
-            lower,
-            full,
-        )
+        cutouts = (cut_with(segmenter, load_image(picture), options) for picture in pictures)
+        return stack_rows(map(_arrays, cutouts), len(images))
 
 
 def _is_on(value: str | bool) -> bool:
@@ -147,6 +143,7 @@ def _is_on(value: str | bool) -> bool:
     return value if isinstance(value, bool) else value == "true"
 
 
-def _stack_part(cutouts: list[Cutout], part: str) -> Tensor:
-    """MASK of one named part; all zero where the model does not tell parts apart."""
-    return arrays_to_mask([cutout.masks.get(part, cutout.mask * 0) for cutout in cutouts])
+def _arrays(cutout: Cutout) -> tuple[AnyArray, ...]:
+    """What the outputs are of a picture. Garments are all zero where the model does not tell parts apart."""
+    garments = (cutout.masks.get(part, np.zeros_like(cutout.mask)) for part in _GARMENTS)
+    return cutout.rgba, cutout.alpha, *garments

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..detail import SCHEDULERS, DetailOptions, Segs, iter_detail, redraw
 from ..detail.schedules import make_schedule
-from .convert import arrays_to_image, segs_to_value
+from .convert import arrays_to_image, as_image, segs_to_value
 from .host import follow
 from .inputs import COMPAT, Declaration, choice, fraction, socket, switch, whole
 from .sampling import ComfyBackend, list_samplers, list_schedulers, read_table
@@ -119,6 +119,7 @@ class SegsDetailer:
     def doit(self, image_frames: Tensor, segs: Any, basic_pipe: Any, **values: Any) -> tuple[Any, list[Any]]:
         """The segments, and what ControlNets were shown."""
         backend, options = _open(basic_pipe, values)
+        image_frames = as_image(image_frames)
         done = list(iter_detail(image_frames, segs, backend, options, progress=follow()))
         height, width = image_frames.shape[1:3]
         redrawn = Segs((height, width), tuple(each.seg for each in done))
@@ -153,6 +154,7 @@ class DetailAndPaste:
     ) -> tuple[Tensor, list[Any]]:
         """The frames, and what ControlNets were shown."""
         backend, options = _open(basic_pipe, values)
+        image_frames = as_image(image_frames)
         shown: list[Any] = []
         film = redraw(
             image_frames,

@@ -12,7 +12,7 @@ from ..detail.segs import dilate_segs
 from ..person import PARTS, PersonOptions
 from ..segmenters import Segmenter
 from ..types import AnyArray, SegmentResult
-from .convert import SegsValue, image_to_arrays, segs_to_value
+from .convert import SegsValue, image_to_arrays, make_empty_mask, segs_to_value
 from .host import each, open_node_segmenter
 from .inputs import DOWNLOAD, Declaration, choice, fraction, pixels, socket, switch, text
 from .person_nodes import PERSON_MODELS, open_node_person
@@ -84,7 +84,8 @@ def _only(result: SegmentResult, parts: Sequence[str] | None) -> SegmentResult:
 
 
 def _make_empty(image: Tensor) -> tuple[SegsValue, list[SegsValue]]:
-    empty: SegsValue = ((int(image.shape[1]), int(image.shape[2])), [])
+    height, width = make_empty_mask(image).shape[1:]
+    empty: SegsValue = ((int(height), int(width)), [])
     return empty, [empty]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "MODEL_FOLDERS",
     "each",
     "find_file",
+    "folders_of",
     "follow",
     "list_files",
     "make_output_path",
@@ -37,6 +39,9 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
+_WHEELS = {"cpu": "onnxruntime", "gpu": "onnxruntime-gpu", "person": "ai-edge-litert"}  # what extras bring
+_EITHER = re.compile(r'"maskwright\[cpu\]",? or "maskwright\[gpu\]"( for NVIDIA; never both)?')
+_EXTRA = re.compile(r'"maskwright\[(\w+)\]"')
 # Folder kinds of ComfyUI (`extra_model_paths.yaml` adds to them) in which weights of ours may lie: its own, and those
 # that the packs with these nodes have made.
 MODEL_FOLDERS = ("maskwright", "background_removal", "onnx", "isnet", "rembg", "u2net", "mediapipe", "anime_seg")
@@ -49,15 +54,16 @@ def _module(name: str) -> Any:
 
 def model_folders() -> tuple[Path, ...]:
     """The folders of ComfyUI in which weights may lie; none outside ComfyUI."""
+    return tuple(dict.fromkeys(folder for kind in MODEL_FOLDERS for folder in folders_of(kind)))
+
+
+def folders_of(kind: str) -> tuple[Path, ...]:
+    """The folders of one kind, whatever they are called; none outside ComfyUI."""
     folder_paths = _module("folder_paths")
     if folder_paths is None:
         return ()
-    known = getattr(folder_paths, "folder_names_and_paths", {})
-    folders = [
-        Path(folder) for kind in MODEL_FOLDERS if kind in known for folder in folder_paths.get_folder_paths(kind)
-    ]
-    models = Path(folder_paths.models_dir)
-    return tuple(dict.fromkeys([*folders, *(models / kind for kind in MODEL_FOLDERS)]))
+    known = folder_paths.get_folder_paths(kind) if kind in folder_paths.folder_names_and_paths else ()
+    return tuple(dict.fromkeys(map(Path, [*known, Path(folder_paths.models_dir) / kind])))
 
 
 def open_store(name: str = "", *, download: bool = False) -> Store:
@@ -118,7 +124,7 @@ def open_node_segmenter(
         segmenter = open_segmenter(name, device=device, compat=compat, store=store, opener=opener)
     except LicenseNotAccepted as error:  # nobody can be asked in a node, but who puts a file there has decided
         files = " or ".join(weights.file for weights in find_card(name).weights if weights.sources)
-        where = next((one for one in model_folders() if one.name == MODEL_FOLDERS[0]), store.home / "models")
+        where = (*folders_of(MODEL_FOLDERS[0]), store.home / "models")[0]
         raise LicenseNotAccepted(error.what, hint=f"put {files} into {where}, which accepts it") from error
     made_by = segmenter.provenance
     _logger.info("%s: %s by %s on %s", made_by.model, made_by.weights, made_by.engine, made_by.device)
@@ -126,15 +132,15 @@ def open_node_segmenter(
 
 
 def list_files(kind: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of the files in ComfyUI's folders of one kind, to choose from.
+    """The files in ComfyUI's folders of one kind, to choose from: their paths below the folder.
 
     Args:
-        kind: A folder of ComfyUI's `models`.
+        kind: A kind of models.
         suffixes: Endings that count, with their dots.
     """
-    folders = [folder for folder in model_folders() if folder.name == kind]
-    names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
-    return sorted(name for name in names if name.lower().endswith(suffixes))
+    found = [(folder, path) for folder in folders_of(kind) for path in folder.rglob("*")]
+    fitting = {str(path.relative_to(folder)) for folder, path in found if path.suffix.lower() in suffixes}
+    return sorted(fitting)
 
 
 def make_output_path(prefix: str, suffix: str) -> tuple[Path, str]:
@@ -242,8 +248,20 @@ def named(node_id: str) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        kind = type(error)
-        raise kind(f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=error.hint) from error
+        kind, hint = type(error), _name_wheels(error.hint)
+        raise kind(f"{node_id}: {error.what}", expected=error.expected, got=error.got, hint=hint) from error
+
+
+def _name_wheels(hint: str | None) -> str | None:
+    """A cure with wheels in the place of extras: the pack is a folder, and no extra of it can be installed.
+
+    Of the two builds of ONNX Runtime it names the one for the device ComfyUI computes on.
+    """
+    if not hint or "maskwright[" not in hint:
+        return hint
+    here, other = ("gpu", "cpu") if find_device().startswith("cuda") else ("cpu", "gpu")
+    hint = _EITHER.sub(f"{_WHEELS[here]}, never beside {_WHEELS[other]}", hint)
+    return _EXTRA.sub(lambda found: _WHEELS.get(found[1], found[0]), hint)
 
 
 def show(image: Any) -> dict[str, Any]:

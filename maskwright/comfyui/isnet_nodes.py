@@ -13,9 +13,10 @@ from ..models.convert import load_network
 from ..pipeline import cut_with
 from ..refine import compose, masks
 from ..segmenters import Segmenter, open_segmenter
-from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_mask
+from ..types import AnyArray
+from .convert import image_to_arrays, make_empty_mask, stack_rows
 from .engine import open_module
-from .host import each, list_files, model_folders, open_node_segmenter, open_store, place_of
+from .host import each, folders_of, list_files, open_node_segmenter, open_store, place_of
 from .inputs import COMPAT, DEVICE_MODE, DOWNLOAD, choice, socket, switch
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["ISNetLoader", "ISNetSegment"]
 
 _DEFAULT = "isnet-general-use"
 _PROGRAM = "art-venture"
+_FOLDER = "isnet"
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".onnx")
 _MARK = "maskwright_model"  # on a loaded module: the catalog row whose pictures it was trained on
 _HALF = "is_fp16"  # what art-venture's ISNetSegment asks a network for
@@ -72,24 +74,23 @@ class ISNetSegment:
         compat: bool = False,
         soft: bool = False,
         download: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """The cut-outs and the masks."""
         if not (enabled and len(images)):
-            return images, make_empty_mask(images).new_zeros(images.shape[:3])
+            return images.cpu().float(), make_empty_mask(images).new_zeros(images.shape[:3])
         segmenter = _open(isnet_model, device_mode, _PROGRAM if compat else False, download)
         options = CutoutOptions(threshold=None if soft else threshold)
-        cutouts, alphas = [], []
-        for picture in each(image_to_arrays(images), len(images), segmenter):
-            if compat:
-                mask = segmenter(picture).mask
-                mask = mask if soft else masks.threshold(mask, threshold, strict=True)
-                rgba = compose.make_rgba(picture[..., :3], mask, keep_hidden=True)
-            else:
+
+        def cut(picture: AnyArray) -> tuple[AnyArray, AnyArray]:
+            if not compat:
                 cutout = cut_with(segmenter, load_image(picture), options)
-                rgba, mask = cutout.rgba, cutout.alpha
-            cutouts.append(rgba)
-            alphas.append(mask)
-        return arrays_to_image(cutouts), arrays_to_mask(alphas)
+                return cutout.rgba, cutout.alpha
+            mask = segmenter(picture).mask
+            mask = mask if soft else masks.threshold(mask, threshold, strict=True)
+            return compose.make_rgba(picture[..., :3], mask, keep_hidden=True), mask
+
+        pictures = each(image_to_arrays(images), len(images), segmenter)
+        return stack_rows(map(cut, pictures), len(images))
 
 
 def _open(module: Any, device_mode: str, compat: bool | str, download: bool) -> Segmenter:
@@ -113,20 +114,20 @@ class ISNetLoader:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         """ComfyUI's description of the inputs."""
-        return {"required": {"model_name": choice(list_files("isnet", _SUFFIXES), "A file in models/isnet.")}}
+        return {"required": {"model_name": choice(list_files(_FOLDER, _SUFFIXES), "A file in models/isnet.")}}
 
     def load_isnet(self, model_name: str) -> tuple[Any]:
         """The network, marked with the model it is."""
-        folders = [folder for folder in model_folders() if folder.name == "isnet"]
+        folders = folders_of(_FOLDER)
         path = next((folder / model_name for folder in folders if (folder / model_name).is_file()), None)
-        if path is None or Path(model_name).name != model_name:
+        if path is None or ".." in Path(model_name).parts or Path(model_name).is_absolute():
             raise WeightsMissing(
                 f"IS-Net {model_name}",
                 expected=f"in one of {', '.join(map(str, folders))}",
                 got="none",
                 hint="put it there, then press R",
             )
-        known = _find_weights(model_name)
+        known = _find_weights(path.name)
         network = None
         if known is not None:
             open_store().check(path, known[1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..refine import masks
 from ..refine.masks import Combination
 from ..types import FloatArray
-from .convert import arrays_to_mask, mask_to_arrays, spread
+from .convert import as_mask, mask_to_arrays, spread, stack_rows
 from .host import each
 from .inputs import Declaration, choice, fraction, pixels, socket, switch, whole
 
@@ -20,6 +20,7 @@ __all__ = [
     "FeatherMask",
     "FillHoles",
     "GrowMask",
+    "MaskNode",
     "RemoveIslands",
     "SmoothMask",
     "ThresholdMask",
@@ -28,7 +29,7 @@ __all__ = [
 _LARGEST_AREA = 1 << 30  # square pixels
 
 
-class _MaskNode:
+class MaskNode:
     """A node that turns each mask of a batch into another of the same size."""
 
     CATEGORY = "Maskwright/mask"
@@ -46,12 +47,14 @@ class _MaskNode:
 
     def run(self, mask: Tensor, **values: Any) -> tuple[Tensor]:
         """The masks after the work."""
-        if mask.ndim == 3 and not len(mask):
-            return (mask,)
-        return (arrays_to_mask([self.work(one, **values) for one in each(mask_to_arrays(mask), len(mask))]),)
+        masks = as_mask(mask)
+        if not len(masks):
+            return (masks,)
+        worked = ([self.work(one, **values)] for one in each(mask_to_arrays(masks), len(masks)))
+        return (stack_rows(worked, len(masks))[0],)
 
 
-class ThresholdMask(_MaskNode):
+class ThresholdMask(MaskNode):
     """Make masks hard."""
 
     DESCRIPTION = "Makes a mask hard: 1 from the level up, 0 below it."
@@ -63,7 +66,7 @@ def _resize(mask: FloatArray, pixels: float) -> FloatArray:
     return masks.grow(mask, pixels) if pixels >= 0 else masks.shrink(mask, -pixels)
 
 
-class GrowMask(_MaskNode):
+class GrowMask(MaskNode):
     """Grow or shrink masks by an exact distance."""
 
     DESCRIPTION = "Grows a mask by an exact distance, or shrinks it where the number is negative. Soft edges stay soft."
@@ -71,7 +74,7 @@ class GrowMask(_MaskNode):
     work = staticmethod(_resize)
 
 
-class FeatherMask(_MaskNode):
+class FeatherMask(MaskNode):
     """Soften the edges of masks."""
 
     DESCRIPTION = "Softens a mask's edge: on both sides of the outline, only inside, or only outside."
@@ -82,7 +85,7 @@ class FeatherMask(_MaskNode):
     work = staticmethod(masks.feather)
 
 
-class SmoothMask(_MaskNode):
+class SmoothMask(MaskNode):
     """Flatten the bumps of an outline."""
 
     DESCRIPTION = "Flattens bumps and notches of a mask's outline."
@@ -90,7 +93,7 @@ class SmoothMask(_MaskNode):
     work = staticmethod(masks.smooth)
 
 
-class FillHoles(_MaskNode):
+class FillHoles(MaskNode):
     """Fill the holes of masks."""
 
     DESCRIPTION = "Fills the holes of a mask up to an area."
@@ -103,7 +106,7 @@ def _keep_large(mask: FloatArray, area: int, keep_largest: bool) -> FloatArray:
     return masks.keep_largest(mask) if keep_largest else mask
 
 
-class RemoveIslands(_MaskNode):
+class RemoveIslands(MaskNode):
     """Remove small islands from masks."""
 
     DESCRIPTION = "Removes islands of a mask that are smaller than an area, or all but the largest."
@@ -139,7 +142,7 @@ class CombineMasks:
     def run(self, a: Tensor, b: Tensor, how: Combination) -> tuple[Tensor]:
         """The combined masks."""
         first, second = list(mask_to_arrays(a)), list(mask_to_arrays(b))
-        count = max(len(first), len(second))
+        count = max(len(first), len(second)) if first and second else 0
         pairs = zip(spread(first, count, "a"), spread(second, count, "b"), strict=True)
-        combined = [masks.combine(one, other, how) for one, other in each(pairs, count)]
-        return (arrays_to_mask(combined),)
+        combined = ([masks.combine(one, other, how)] for one, other in each(pairs, count))
+        return (stack_rows(combined, count)[0] if count else as_mask(a)[:0],)

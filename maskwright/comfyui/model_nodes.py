@@ -11,7 +11,7 @@ from ..models.catalog import catalog
 from ..options import option_kind, option_text
 from ..pipeline import cut_with
 from ..segmenters import Segmenter
-from .convert import arrays_to_image, arrays_to_mask, image_to_arrays, make_empty_image, make_empty_mask
+from .convert import image_to_arrays, make_empty_image, make_empty_mask, stack_rows
 from .host import each, open_node_segmenter
 from .inputs import DEVICE_MODE, DOWNLOAD, Declaration, choice, socket
 
@@ -85,7 +85,7 @@ class Segment:
         if not len(image):
             return (make_empty_mask(image),)
         pictures = each(image_to_arrays(image), len(image), segmenter)
-        return (arrays_to_mask([segmenter(picture).mask for picture in pictures]),)
+        return (stack_rows(([segmenter(picture).mask] for picture in pictures), len(image))[0],)
 
 
 class CutOut:
@@ -109,7 +109,7 @@ class CutOut:
             "optional": {field.name: _declare(field) for field in fields(CutoutOptions) if field.name in _SHOWN},
         }
 
-    def run(self, image: Tensor, segmenter: Segmenter, **values: Any) -> tuple[Tensor, Tensor]:
+    def run(self, image: Tensor, segmenter: Segmenter, **values: Any) -> tuple[Tensor, ...]:
         """The cut-outs and their opacity."""
         if not values.get("threshold"):
             values["threshold"] = None  # a widget has no empty value
@@ -117,8 +117,8 @@ class CutOut:
         if not len(image):
             return make_empty_image(image, 4), make_empty_mask(image)
         pictures = each(image_to_arrays(image), len(image), segmenter)
-        cutouts = [cut_with(segmenter, load_image(picture), options) for picture in pictures]
-        return arrays_to_image([one.rgba for one in cutouts]), arrays_to_mask([one.alpha for one in cutouts])
+        cutouts = (cut_with(segmenter, load_image(picture), options) for picture in pictures)
+        return stack_rows(((one.rgba, one.alpha) for one in cutouts), len(image))
 
 
 def _declare(field: Any) -> Declaration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..person import PersonOptions, PersonSegmenter, open_person
-from .convert import arrays_to_mask, image_to_arrays, make_empty_mask
+from .convert import image_to_arrays, make_empty_mask, stack_rows
 from .host import each, open_store
 from .inputs import COMPAT, DOWNLOAD, choice, fraction, socket, switch, whole
 
@@ -86,11 +86,11 @@ class PersonMask:
         chosen |= {name.removesuffix("_mask"): value for name, value in selected.items()}
         parts = tuple(part for part in _PARTS if chosen[part])
         if not (parts and len(images)):
-            return (images.new_zeros(images.shape[:3], device="cpu"),)
+            return (make_empty_mask(images).new_zeros(images.shape[:3]),)
         options = PersonOptions(parts, confidence, soft, combine, refine=refine_mask, tiles=tiles)
         segmenter = open_node_person(model, compat, download)
-        found = [segmenter(picture, options).mask for picture in each(image_to_arrays(images), len(images))]
-        return (arrays_to_mask(found),)
+        pictures = each(image_to_arrays(images), len(images))
+        return (stack_rows(([segmenter(picture, options).mask] for picture in pictures), len(images))[0],)
 
 
 class PersonParts:
@@ -131,5 +131,5 @@ class PersonParts:
             return (make_empty_mask(image),) * len(_PARTS)
         options = PersonOptions(_PARTS, confidence, soft, refine=refine)
         segmenter = open_node_person(model, False, download)
-        found = [segmenter(picture, options).masks for picture in each(image_to_arrays(image), len(image))]
-        return tuple(arrays_to_mask([masks[part] for masks in found]) for part in _PARTS)
+        found = (segmenter(picture, options).masks for picture in each(image_to_arrays(image), len(image)))
+        return stack_rows(([masks[part] for part in _PARTS] for masks in found), len(image))

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..errors import OptionError
 from ..geometry import crop, fit_crop_region, make_bbox, parse_aspect
 from ..refine import estimate_alpha, estimate_foreground, make_trimap
-from ..types import AnyArray, BBox, FloatArray
-from .convert import arrays_to_image, arrays_to_mask, image_to_colors, make_empty_mask, mask_to_arrays, spread
+from ..types import AnyArray, BBox, FloatArray, check_same_size
+from .convert import (
+    arrays_to_mask,
+    as_image,
+    image_to_colors,
+    make_empty_image,
+    make_empty_mask,
+    mask_to_arrays,
+    spread,
+    stack_rows,
+)
 from .host import each, show
 from .inputs import choice, socket, whole
+from .mask_nodes import MaskNode
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,43 +44,19 @@ _CHECKER = (np.float32(0.8), np.float32(1.0))
 _ASPECTS = ("any", "1:1", "4:5", "3:4", "2:3", "9:16", "5:4", "4:3", "3:2", "16:9")
 
 
-class MakeTrimap:
+class MakeTrimap(MaskNode):
     """A trimap from a mask."""
 
     CATEGORY = "Maskwright/edges"
     DESCRIPTION = "Makes a trimap: 1 where the mask is sure subject, 0 where sure background, 0.5 between."
-    FUNCTION = "run"
-    RETURN_TYPES = ("MASK",)
     RETURN_NAMES = ("trimap",)
     OUTPUT_TOOLTIPS = ("The trimaps: 0 background, 0.5 unknown, 1 subject.",)
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
-        """ComfyUI's description of the inputs."""
-        return {
-            "required": {
-                "mask": socket("MASK", "The masks, 1 = selected."),
-                "foreground_threshold": whole(240, "0 to 255: above it the mask is sure subject.", low=1, high=255),
-                "background_threshold": whole(10, "0 to 255: below it the mask is sure background.", low=1, high=255),
-                "erode_size": whole(10, "Pixels by which both sure zones are eroded.", high=255),
-            }
-        }
-
-    def run(self, mask: Tensor, foreground_threshold: int, background_threshold: int, erode_size: int) -> tuple[Tensor]:
-        """The trimaps."""
-        return (
-            arrays_to_mask(
-                [
-                    make_trimap(
-                        one,
-                        foreground_threshold=foreground_threshold,
-                        background_threshold=background_threshold,
-                        erode_size=erode_size,
-                    )
-                    for one in each(mask_to_arrays(mask), len(mask))
-                ]
-            ),
-        )
+    INPUTS: ClassVar = {
+        "foreground_threshold": whole(240, "0 to 255: above it the mask is sure subject.", low=1, high=255),
+        "background_threshold": whole(10, "0 to 255: below it the mask is sure background.", low=1, high=255),
+        "erode_size": whole(10, "Pixels by which both sure zones are eroded.", high=255),
+    }
+    work = staticmethod(make_trimap)
 
 
 class AlphaMatting:
@@ -91,16 +79,18 @@ class AlphaMatting:
             }
         }
 
-    def run(self, image: Tensor, trimap: Tensor) -> tuple[Tensor, Tensor]:
+    def run(self, image: Tensor, trimap: Tensor) -> tuple[Tensor, ...]:
         """The opacity and the subject's colours."""
         if not len(image):
-            return make_empty_mask(image), image
+            return make_empty_mask(image), make_empty_image(image)
         trimaps = spread(list(mask_to_arrays(trimap)), len(image), "trimap")
-        alphas, foregrounds = [], []
-        for colors, one in each(zip(image_to_colors(image), trimaps, strict=True), len(image)):
-            alphas.append(estimate_alpha(colors, one))
-            foregrounds.append(estimate_foreground(colors, alphas[-1]))
-        return arrays_to_mask(alphas), arrays_to_image(foregrounds)
+
+        def match(colors: FloatArray, one: FloatArray) -> tuple[FloatArray, FloatArray]:
+            alpha = estimate_alpha(colors, one)
+            return alpha, estimate_foreground(colors, alpha)
+
+        pairs = each(zip(image_to_colors(image), trimaps, strict=True), len(image))
+        return stack_rows(starmap(match, pairs), len(image))
 
 
 class ForegroundColors:
@@ -123,17 +113,18 @@ class ForegroundColors:
             }
         }
 
-    def run(self, image: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    def run(self, image: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
         """The colours, without and with the opacity."""
         if not len(image):
-            return image, image
+            return make_empty_image(image), make_empty_image(image, 4)
         alphas = spread(list(mask_to_arrays(alpha)), len(image), "alpha")
+
+        def purify(picture: FloatArray, one: FloatArray) -> tuple[FloatArray, AnyArray]:
+            colors = estimate_foreground(picture, one)
+            return colors, np.dstack([np.where(one[..., None] > 0, colors, 0), one])
+
         pairs = each(zip(image_to_colors(image), alphas, strict=True), len(image))
-        colors = [estimate_foreground(picture, one) for picture, one in pairs]
-        cutouts = [
-            np.dstack([np.where(one[..., None] > 0, color, 0), one]) for color, one in zip(colors, alphas, strict=True)
-        ]
-        return arrays_to_image(colors), arrays_to_image(cutouts)
+        return stack_rows(starmap(purify, pairs), len(image))
 
 
 class CropToMask:
@@ -170,13 +161,15 @@ class CropToMask:
         self, image: Tensor, mask: Tensor, padding: int, aspect: str, multiple_of: int
     ) -> tuple[Tensor, Tensor, BBox]:
         """The crops and where they lie."""
-        size_hw = int(image.shape[1]), int(image.shape[2])
+        image = as_image(image)
         masks = list(mask_to_arrays(mask))
-        selected = np.maximum.reduce(masks) if masks else np.zeros(size_hw, np.float32)
+        selected = np.maximum.reduce(masks) if masks else np.zeros(image.shape[1:3], np.float32)
+        check_same_size(np.empty(image.shape[1:3]), selected, ("image", "mask"))
+        spread(masks, len(image), "mask")
         region = choose_region(selected, padding, None if aspect == "any" else parse_aspect(aspect), multiple_of)
         x1, y1, x2, y2 = region
-        cropped = [crop(one, region) for one in masks]
-        return image[:, y1:y2, x1:x2].clone(), arrays_to_mask(cropped) if cropped else mask, region
+        cropped = image[:, y1:y2, x1:x2].clone()
+        return cropped, arrays_to_mask([crop(one, region) for one in masks]) if masks else cropped[..., 0], region
 
 
 def choose_region(mask: FloatArray, padding: int, aspect: float | None, multiple_of: int) -> BBox:
@@ -233,31 +226,37 @@ class PasteCrop:
 
     def run(self, image: Tensor, crop: Tensor, region: BBox, mask: Tensor | None = None) -> tuple[Tensor]:
         """The pictures with the crop in its place."""
+        from torch import from_numpy
+
+        image, patches = as_image(image), as_image(crop)
         x1, y1, x2, y2 = region
         if not (0 <= x1 < x2 <= image.shape[2] and 0 <= y1 < y2 <= image.shape[1]):
             raise OptionError(
                 "region", expected=f"inside the picture, {tuple(image.shape[1:3])}", got=str(tuple(region))
             )
-        size_hw = (y2 - y1, x2 - x1)
-        patch = _resized(crop.movedim(3, 1), size_hw).movedim(1, 3)[..., : image.shape[3]]
-        weight = None
-        if mask is not None:
-            masks = arrays_to_mask(list(mask_to_arrays(mask)))
-            weight = _resized(masks[:, None], size_hw)[:, 0, ..., None]  # (B, h, w, 1)
+        channels = min(image.shape[3], patches.shape[3])  # a crop without alpha leaves the picture's
+        crops = spread(list(patches[..., :channels]), len(image), "crop")
+        given = [None] if mask is None else [from_numpy(one) for one in mask_to_arrays(mask)]
+        weights: Sequence[Tensor | None] = spread(given, len(image), "mask")
         pasted = image.clone()
-        under = pasted[:, y1:y2, x1:x2]
-        patch = patch.to(under)
-        pasted[:, y1:y2, x1:x2] = patch if weight is None else under + (patch - under) * weight.to(under)
+        places = pasted[:, y1:y2, x1:x2, :channels]
+        for place, patch, weight in each(zip(places, crops, weights, strict=True), len(image)):
+            fitted = _resized(patch, (y2 - y1, x2 - x1))
+            if weight is None:
+                place[:] = fitted
+            else:
+                place += (fitted - place) * _resized(weight[..., None], (y2 - y1, x2 - x1))
         return (pasted,)
 
 
-def _resized(planes: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) at another size, unless it has it."""
-    if tuple(planes.shape[2:]) == size_hw:
-        return planes
+def _resized(picture: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(h, w, C) at another size, unless it has it."""
+    if tuple(picture.shape[:2]) == size_hw:
+        return picture
     from torch.nn.functional import interpolate
 
-    return interpolate(planes, size_hw, mode="bilinear", antialias=True)
+    resized: Tensor = interpolate(picture.movedim(2, 0)[None], size_hw, mode="bilinear", antialias=True)
+    return resized[0].movedim(0, 2)
 
 
 class PreviewCutout:
@@ -281,22 +280,22 @@ class PreviewCutout:
 
     def run(self, image: Tensor, mask: Tensor | None = None) -> dict[str, Any]:
         """The pictures on the checkerboard, also shown at the node."""
-        alphas = _alphas(image, mask)
-        pairs = zip(image_to_colors(image), alphas, strict=True)
-        shown = [_on_checkerboard(colors, alpha) for colors, alpha in pairs]
-        result = arrays_to_image(shown) if shown else image[..., :3]
+        image = as_image(image)
+        if not len(image):
+            return {"ui": {}, "result": (make_empty_image(image),)}
+        alphas = spread(list(mask_to_arrays(_opacity(image) if mask is None else mask)), len(image), "mask")
+        pairs = each(zip(image_to_colors(image), alphas, strict=True), len(image))
+        (result,) = stack_rows(([_on_checkerboard(colors, alpha)] for colors, alpha in pairs), len(image))
         return {"ui": show(result), "result": (result,)}
 
 
-def _alphas(image: Tensor, mask: Tensor | None) -> Any:
-    if mask is not None:
-        return spread(list(mask_to_arrays(mask)), len(image), "mask")
-    if image.shape[-1] == 4:
-        return list(mask_to_arrays(image[..., 3]))
-    return [np.ones(tuple(image.shape[1:3]), np.float32)] * len(image)
+def _opacity(image: Tensor) -> Tensor:
+    """(1 or B, H, W): the pictures' own alpha; one that is opaque where they have none."""
+    return image[..., 3] if image.shape[3] == 4 else image.new_ones((1, *image.shape[1:3]))
 
 
 def _on_checkerboard(colors: FloatArray, alpha: FloatArray) -> AnyArray:
+    check_same_size(colors, alpha, ("image", "mask"))
     rows, columns = (np.arange(side) // _SQUARE for side in alpha.shape)
     board = np.where((rows[:, None] + columns) % 2, *_CHECKER)[..., None]  # (H, W, 1)
     opacity = alpha[..., None]  # (H, W, 1)

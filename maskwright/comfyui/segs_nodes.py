@@ -12,7 +12,7 @@ from ..detail.pasting import crop_pictures, paste, previews
 from ..detail.producers import segs_from_film, segs_from_masks
 from ..detail.segs import Segs, segs_to_mask, segs_to_masks
 from ..types import AnyArray, FloatArray
-from .convert import SegsValue, arrays_to_image, mask_to_arrays, segs_to_value
+from .convert import SegsValue, arrays_to_image, as_image, mask_to_arrays, segs_to_value
 from .host import each, show
 from .inputs import COMPAT, Declaration, fraction, socket, switch, whole
 
@@ -191,9 +191,11 @@ class PasteSegs:
         import torch
 
         opened = Segs.from_tuple(segs)
+        image = as_image(image)
         if not len(image):
             return (image,)
-        pasted = paste(image, opened, feather=feather, alpha=alpha, reference=ref_image_opt, compat=compat)
+        reference = None if ref_image_opt is None else as_image(ref_image_opt)
+        pasted = paste(image, opened, feather=feather, alpha=alpha, reference=reference, compat=compat)
         return (torch.from_numpy(pasted),)
 
 
@@ -233,7 +235,7 @@ class PreviewSegs:
         compat: bool = False,
     ) -> dict[str, Any]:
         """The pictures on black, shown at the node with their alpha."""
-        frames = None if fallback_image_opt is None or not len(fallback_image_opt) else fallback_image_opt
+        frames = None if fallback_image_opt is None or not len(fallback_image_opt) else as_image(fallback_image_opt)
         shown, results = [], []
         opened = Segs.from_tuple(segs)
         for seg in each(opened, len(opened)):

@@ -23,7 +23,7 @@ from ..detail.segs import (
 )
 from ..detail.tracking import track_subject
 from ..errors import InputError, OptionError
-from .convert import SegsValue, arrays_to_image, mask_to_arrays, segs_to_value, work_on_segs
+from .convert import SegsValue, arrays_to_image, as_image, mask_to_arrays, segs_to_value, stack_rows, work_on_segs
 from .host import each, find_file, make_output_path, show
 from .inputs import choice, fraction, pixels, socket, switch, text, whole
 from .segs_nodes import SEGS_OUT, declare_crop_factor, empty_preview
@@ -259,7 +259,7 @@ class SegsToImages:
 
     def run(self, segs: Any, image: Tensor | None = None) -> tuple[list[Tensor]]:
         """The pictures."""
-        frames = None if image is None or not len(image) else image
+        frames = None if image is None or not len(image) else as_image(image)
         images = [arrays_to_image(list(pictures)) for pictures in crop_pictures(segs, frames)]
         return (images or [empty_preview()],)
 
@@ -290,8 +290,11 @@ class DrawSegs:
     def run(self, image: Tensor, segs: Any, opacity: float = 0.4, names: bool = True) -> dict[str, Any]:
         """The frames, also shown at the node."""
         opened = Segs.from_tuple(segs)
-        drawn = list(each(draw_segs(image, opened, opacity=opacity, names=names), len(image)))
-        result = arrays_to_image(drawn) if drawn else image[..., :3]
+        frames = as_image(image)
+        if not len(frames):
+            return {"ui": {}, "result": (frames[..., :3],)}
+        drawn = each(draw_segs(frames, opened, opacity=opacity, names=names), len(frames))
+        (result,) = stack_rows(([one] for one in drawn), len(frames))
         return {"ui": show(result), "result": (result,)}
 
 

@@ -43,6 +43,18 @@ def test_version_stands_in_one_place(project):
     assert places == ["maskwright/__init__.py"]
 
 
+def test_comfyuis_registry_finds_version_and_icon(project):
+    """It reads no `dynamic` but by a path of its own, and wants the icon as an address."""
+    comfy = project["tool"]["comfy"]
+    assert f'__version__ = "{maskwright.__version__}"' in (ROOT / comfy["version"]["path"]).read_text(encoding="utf-8")
+    address, _, icon = comfy["Icon"].partition("/main/")
+    assert address.startswith("https://")
+    assert (ROOT / icon).is_file()
+    assert "Repository" in project["project"]["urls"]
+    known = ("Environment :: GPU", "Environment :: NPU")  # with any other it drops them all
+    assert all(one.startswith(known) for one in project["project"]["classifiers"] if one.startswith("Environment"))
+
+
 def test_changelog_knows_the_version():
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert maskwright.__version__ in headings

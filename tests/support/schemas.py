@@ -14,9 +14,14 @@ VARYING = {"model_name": "files", "sampler_name": "installed", "scheduler": "ins
 
 
 def read_schemas(reported: dict[str, Any]) -> dict[str, Any]:
-    """Inputs in their order, outputs and category, of what ComfyUI reports of nodes."""
+    """Inputs in their order, outputs, category and kind, of what ComfyUI reports of nodes."""
     return {
-        name: {"category": one["category"], "inputs": _inputs(one["input"]), "outputs": _outputs(one)}
+        name: {
+            "category": one["category"],
+            "output_node": one["output_node"],
+            "inputs": _inputs(one["input"]),
+            "outputs": _outputs(one),
+        }
         for name, one in sorted(reported.items())
     }
 
@@ -33,8 +38,9 @@ def _kind(name: str, kind: Any) -> Any:
     return kind if isinstance(kind, str) else VARYING.get(name) or list(kind)
 
 
-def _outputs(one: dict[str, Any]) -> list[list[str]]:
-    return [list(pair) for pair in zip(one["output_name"], one["output"], strict=True)]
+def _outputs(one: dict[str, Any]) -> list[list[Any]]:
+    """[name, type, whether it is a list] of each."""
+    return [list(each) for each in zip(one["output_name"], one["output"], one["output_is_list"], strict=True)]
 
 
 def describe(nodes: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +51,8 @@ def describe(nodes: dict[str, Any]) -> dict[str, Any]:
             "input": node.INPUT_TYPES(),
             "output": node.RETURN_TYPES,
             "output_name": node.RETURN_NAMES,
+            "output_is_list": getattr(node, "OUTPUT_IS_LIST", [False] * len(node.RETURN_TYPES)),
+            "output_node": getattr(node, "OUTPUT_NODE", False),
         }
         for name, node in nodes.items()
     }

@@ -45,6 +45,9 @@ def test_what_the_seeds_declare_comes_first_and_unchanged(pack, node_id):
     assert seed["category"] == node.CATEGORY
     assert list(node.RETURN_TYPES)[: len(seed["output"])] == seed["output"]
     assert list(node.RETURN_NAMES)[: len(seed["output"])] == seed["output_name"]
+    single = [False] * len(seed["output"])
+    assert list(getattr(node, "OUTPUT_IS_LIST", single))[: len(single)] == seed.get("output_is_list", single)
+    assert getattr(node, "OUTPUT_NODE", False) == seed.get("output_node", False)
     assert _inputs(node, "required") == seed["required"]
     assert _inputs(node, "optional")[: len(seed["optional"])] == seed["optional"]
 
@@ -64,6 +67,10 @@ def test_every_node_is_described(pack):
         assert callable(getattr(node, node.FUNCTION)), node_id
         assert node.DESCRIPTION, node_id
         assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS), node_id
+        assert len(getattr(node, "OUTPUT_IS_LIST", node.RETURN_TYPES)) == len(node.RETURN_TYPES), node_id
+        assert not hasattr(node, "INPUT_IS_LIST"), (
+            node_id
+        )  # /object_info does not tell; a node that wants lists says so
         declared = node.INPUT_TYPES()
         for section in ("required", "optional"):
             for name, one in declared.get(section, {}).items():

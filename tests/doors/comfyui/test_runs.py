@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from maskwright.comfyui import anime_nodes
 from maskwright.comfyui.nodes import NODE_CLASS_MAPPINGS
 from maskwright.engines import FakeEngine, release_engines
 from maskwright.errors import (
+    EngineUnavailable,
     Error,
     HashMismatch,
     LicenseNotAccepted,
@@ -151,6 +153,20 @@ class TestImageSegmentation:
         ):
             assert words in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("device", "wheel"), [("cpu", "onnxruntime, never beside onnxruntime-gpu"), ("cuda", "onnxruntime-gpu, never")]
+    )
+    def test_a_missing_library_is_named_by_its_wheel(self, comfy, monkeypatch, device, wheel):
+        """The pack is a folder: `maskwright[cpu]` would install another copy, if anything."""
+        for name in ("onnxruntime", "ai_edge_litert"):
+            monkeypatch.setitem(sys.modules, name, None)
+        management = sys.modules["comfy.model_management"]
+        monkeypatch.setattr(management, "get_torch_device", lambda: torch.device(device))
+        with pytest.raises(EngineUnavailable, match=rf"^MaskwrightLoadModel: .*; pip install {wheel}"):
+            open_node("MaskwrightLoadModel")("birefnet-general")
+        with pytest.raises(EngineUnavailable, match=r"^APersonMaskGenerator: .*; pip install ai-edge-litert$"):
+            open_node("APersonMaskGenerator")(torch.rand(1, 8, 8, 3), model="selfie-multiclass")
+
     def test_progress_moves_once_a_picture_and_cancel_is_heard_between(self, photo, comfy):
         run = open_node("ImageSegmentation")
         run(to_image(photo, photo, photo), "u2netp", *OFF)
@@ -281,8 +297,17 @@ class TestISNetLoader:
         with pytest.raises(HashMismatch, match=r"^ISNetLoader: .*isnetis\.ckpt"):
             open_node("ISNetLoader")("isnetis.ckpt")
 
-    @pytest.mark.parametrize("name", ["absent.pth", "../isnet/mine.pth"])
+    def test_folders_of_any_name_and_those_below_are_looked_through(self, folder, comfy):
+        """As `extra_model_paths.yaml` adds them."""
+        name = str(Path("below") / "mine.pth")
+        (comfy.models.parent / "elsewhere" / "below").mkdir(parents=True)
+        write_checkpoint(comfy.models.parent / "elsewhere" / name, "isnet_base")
+        assert NODE_CLASS_MAPPINGS["ISNetLoader"].INPUT_TYPES()["required"]["model_name"][0] == [name]
+        assert isinstance(open_node("ISNetLoader")(name)[0], torch.nn.Module)
+
+    @pytest.mark.parametrize("name", ["absent.pth", "../isnet/mine.pth", "{folder}/mine.pth"])
     def test_what_is_not_in_the_folder_is_not_loaded(self, folder, name):
+        name = name.format(folder=folder)
         write_checkpoint(folder / "mine.pth", "isnet_base")
         with pytest.raises(WeightsMissing, match=r"^ISNetLoader: IS-Net .* must be in one of"):
             open_node("ISNetLoader")(name)
@@ -510,7 +535,9 @@ class TestPictures:
     def test_a_trimap_from_a_mask(self):
         mask = torch.zeros(2, 40, 40)
         mask[:, 10:30, 10:30] = 1
-        (trimap,) = open_node("MaskwrightMakeTrimap")(mask, 240, 10, 4)
+        (trimap,) = open_node("MaskwrightMakeTrimap")(
+            mask, foreground_threshold=240, background_threshold=10, erode_size=4
+        )
         assert set(trimap.unique().tolist()) == {0.0, 0.5, 1.0}
 
     def test_the_preview_shows_the_board_where_nothing_is(self):
