@@ -181,23 +181,7 @@ def resize(image: AnyArray, size_hw: tuple[int, int], kernel: Kernel) -> AnyArra
     if kernel == "area-cubic":
         return _resize_as_opencv(image, size_hw, _cubic_rows if enlarged else _mean_rows)
     method = _PILLOW["bilinear-antialias" if kernel == "area" and enlarged else kernel]
-    return _resize_with_pillow(image, size_hw, method)
-
-
-def _resize_with_pillow(image: AnyArray, size_hw: tuple[int, int], method: Image.Resampling) -> AnyArray:
-    """Pillow's resize of uint8 pixels, without a copy of a big picture.
-
-    Pillow makes all rows as long as wanted, rounds to 8 bits, and then takes columns to what is wanted: the first half
-    can be done band by band.
-    """
-    height, width = image.shape[:2]
-    if size_hw[1] >= width or height <= _BLOCK:
-        return np.asarray(Image.fromarray(image).resize(size_hw[::-1], method))
-    narrow = np.empty((height, size_hw[1], *image.shape[2:]), np.uint8)
-    for start in range(0, height, _BLOCK):
-        band = image[start : start + _BLOCK]
-        narrow[start : start + _BLOCK] = Image.fromarray(band).resize((size_hw[1], len(band)), method)
-    return np.asarray(Image.fromarray(narrow).resize(size_hw[::-1], method))
+    return np.asarray(Image.fromarray(image).resize(size_hw[::-1], method))
 
 
 def resize_map(values: FloatArray, size_hw: tuple[int, int], kernel: Kernel) -> FloatArray:

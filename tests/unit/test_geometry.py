@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from maskwright.errors import OptionError, RangeError, ShapeError
 from maskwright.geometry import (
@@ -56,15 +55,6 @@ def test_bilinear_of_a_picture_does_not_round():
 def test_shrinking_with_a_low_pass_keeps_the_mean(kernel):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     assert abs(resize(image, (4, 4), kernel).mean() - image.mean()) < 3
-
-
-@given(st.integers(60, 200), st.integers(2, 90), st.integers(1, 70), st.integers(1, 100), st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_shrinking_in_bands_is_pillow_s_own(height, width, rows, columns, gray):
-    image = np.random.default_rng(height).integers(0, 256, (height, width) if gray else (height, width, 3), np.uint8)
-    for kernel, method in (("bilinear-antialias", Image.Resampling.BILINEAR), ("lanczos", Image.Resampling.LANCZOS)):
-        expected = np.asarray(Image.fromarray(image).resize((columns, rows), method))
-        assert np.array_equal(resize(image, (rows, columns), kernel), expected)
 
 
 def test_area_enlarges_bilinearly_and_never_in_blocks():
