@@ -19,7 +19,7 @@ from .options import detail_options, make_detail_options, talk_options
 from .talk import talking, work_bar
 
 if TYPE_CHECKING:
-    from ..detail import SegPlan, Segs
+    from ..detail import DetailOptions, SegPlan, Segs
     from ..detail.diffusers import DiffusersBackend, Pipe
 
 __all__ = ["detail"]
@@ -196,7 +196,7 @@ def detail(input_path: Path, output_path: Path, **values: Any) -> None:
     from ..detail import plan_detail, redraw, scale_segs
 
     options = make_detail_options(values)
-    _check(input_path, output_path, values)
+    _check(input_path, output_path, options, values)
     start = time.perf_counter()
     with talking(values["quiet"], values["debug"]):
         film = read_film(input_path, values["max_pixels"])
@@ -223,8 +223,11 @@ def detail(input_path: Path, output_path: Path, **values: Any) -> None:
         click.echo(f"{output_path}  {len(film.frames)} frames, {redrawn} segments redrawn  {seconds:.2f} s", err=True)
 
 
-def _check(source: Path, target: Path, values: dict[str, Any]) -> None:
+def _check(source: Path, target: Path, options: DetailOptions, values: dict[str, Any]) -> None:
     """See what flags contradict each other, and that the film can be written, before anything is read."""
+    from ..detail.schedules import check_scheduler
+    from ..detail.steppers import find_sampler
+
     if not source.exists():
         raise MediaError(f"there is no {source}", hint="check the name")
     if (values["masks"] is None) == (values["mask_from"] is None):
@@ -235,6 +238,8 @@ def _check(source: Path, target: Path, values: dict[str, Any]) -> None:
     if hints not in (0, nets):
         raise OptionError("--control-frames", expected=f"given 0 or {nets} times, once a ControlNet", got=str(hints))
     check_film_target(source, target)
+    find_sampler(options.sampler_name)
+    check_scheduler(options.scheduler)
 
 
 def _open(values: dict[str, Any]) -> DiffusersBackend:

@@ -19,7 +19,7 @@ from ..types import AnyArray, FloatArray
 from .gits import COEFFICIENTS, gits_levels
 from .resample import load_torch
 
-__all__ = ["SCHEDULERS", "SigmaTable", "make_schedule", "make_sigmas"]
+__all__ = ["SCHEDULERS", "SigmaTable", "check_scheduler", "make_schedule", "make_sigmas"]
 
 # Samplers that would take two steps to the same level: they get one more, and the last but one is dropped.
 _DROP_PENULTIMATE = {"dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2"}
@@ -194,19 +194,28 @@ def make_sigmas(table: SigmaTable, scheduler: str, steps: int) -> FloatArray:
         OptionError: There is no such schedule.
         EngineUnavailable: Torch is not installed.
     """
+    check_scheduler(scheduler)
     if scheduler in _ALIGN_YOUR_STEPS:
         return _aligned(_ALIGN_YOUR_STEPS[scheduler], steps)
     coefficient = _gits_coefficient(scheduler)
     if coefficient is not None:
         return _aligned(gits_levels(coefficient, steps), steps)
-    if scheduler not in _MADE:
+    return _MADE[scheduler](table, steps)
+
+
+def check_scheduler(scheduler: str) -> None:
+    """See that there is a schedule of this name.
+
+    Raises:
+        OptionError: There is none.
+    """
+    if scheduler not in SCHEDULERS and _gits_coefficient(scheduler) is None:
         raise OptionError(
             "scheduler",
             expected=f"one of {', '.join(SCHEDULERS)}",
             got=repr(scheduler),
             hint="hand other levels in as a schedule function",
         )
-    return _MADE[scheduler](table, steps)
 
 
 def _gits_coefficient(scheduler: str) -> float | None:
